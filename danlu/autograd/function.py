@@ -1,0 +1,305 @@
+"""`autograd.Function`: operations with a derivative written by the user."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from danlu.autograd.grad_mode import state
+from danlu.autograd.node import BACKWARD_TWICE, FREED, Node, edge_of, sequence
+from danlu.tensor import Tensor, rebase_history, wrap
+
+__all__ = ["Function", "FunctionCtx", "once_differentiable"]
+
+
+class FunctionCtx:
+    """What `forward` leaves for `backward`: saved tensors and whatever else is set on it."""
+
+    _to_save: tuple = ()
+    _dirty: tuple = ()
+    _non_differentiable: tuple = ()
+    _materialize = True
+    needs_input_grad: tuple = ()
+    _node = None
+    _saved = None
+
+    def save_for_backward(self, *tensors) -> None:
+        """Keep tensors for `backward`, guarded against in-place changes; read them from `saved_tensors`."""
+        for each in tensors:
+            if each is not None and not isinstance(each, Tensor):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type {type(each).__name__}: "
+                    "set other values as attributes, ctx.name = value"
+                )
+        self._to_save = tensors
+
+    save_for_forward = save_for_backward
+
+    @property
+    def saved_tensors(self) -> tuple:
+        """The tensors given to `save_for_backward`.
+
+        Raises:
+            RuntimeError: the graph was freed, or one of them was modified in place.
+        """
+        if self._saved is FREED:
+            raise RuntimeError(BACKWARD_TWICE)
+        if self._saved is None:
+            return self._to_save
+        found = []
+        for saved in self._saved:
+            if saved is None:
+                found.append(None)
+                continue
+            array, version, count, edge, original = saved
+            if version[0] != count:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace "
+                    f"operation: a tensor of shape {list(array.shape)} saved by {self._node.name()} is at version "
+                    f"{version[0]}; expected version {count} instead"
+                )
+            if original is not None:
+                found.append(original)
+                continue
+            tensor = wrap(array)
+            tensor._version = version
+            if edge is not None:
+                tensor._edge, tensor._requires_grad = edge, True
+            found.append(tensor)
+        return tuple(found)
+
+    def mark_dirty(self, *tensors) -> None:
+        """Say which inputs `forward` modified in place; it must return them."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors) -> None:
+        """Say which outputs have no gradient."""
+        self._non_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether outputs without gradient arrive in `backward` as zeros (the default) or as None."""
+        self._materialize = value
+
+
+class FunctionNode(Node):
+    """The node of a user's Function."""
+
+    __slots__ = ("ctx", "function", "kinds", "outputs", "positions", "shapes")
+
+    def name(self) -> str:
+        return self.function.__name__ + "Backward"
+
+    def apply(self, g):
+        received = [g] if self.outputs == 1 else g
+        tensors = [None if each is None else wrap(np.asarray(each)) for each in received]
+        with_grad = state.grad
+        state.grad = False
+        try:
+            results = self._run(tensors)
+        finally:
+            state.grad = with_grad
+        return [None if each is None else each._array.view() for each in results]
+
+    def apply_recorded(self, g):
+        return self._run([g] if self.outputs == 1 else g)
+
+    def _run(self, received):
+        ctx = self.ctx
+        if ctx._materialize:
+            received = [
+                wrap(np.zeros(shape, kind)) if each is None else each
+                for each, shape, kind in zip(received, self.shapes, self.kinds)
+            ]
+        results = self.function.backward(ctx, *received)
+        results = results if isinstance(results, tuple) else (results,)
+        count = len(ctx.needs_input_grad)
+        if len(results) > count and any(each is not None for each in results[count:]) or len(results) < count:
+            raise RuntimeError(
+                f"function {self.name()} returned an incorrect number of gradients (expected {count}, got "
+                f"{len(results)}): backward returns one per argument of forward, None where there is none"
+            )
+        found = []
+        for position in self.positions:
+            result = results[position]
+            if result is not None and not isinstance(result, Tensor):
+                raise TypeError(
+                    f"expected Variable or None (got {type(result).__name__}) from {self.name()}"
+                )
+            found.append(result)
+        for edge, result, position in zip(self.next, found, self.positions):
+            if edge is not None and edge[1] == -1 and result is not None:
+                expected = edge[0]._array.shape
+                if result._array.shape != expected and result._array.size != edge[0]._array.size:
+                    raise RuntimeError(
+                        f"Function {self.name()} returned an invalid gradient at index {position} - got "
+                        f"{list(result._array.shape)} but expected shape compatible with {list(expected)}"
+                    )
+        return found
+
+    def release(self) -> None:
+        if self.ctx._saved:
+            self.ctx._saved = FREED
+
+    @property
+    def saved_tensors(self):
+        """What `forward` saved."""
+        return self.ctx.saved_tensors
+
+    def __getattr__(self, name):
+        if name in ("ctx", "_metadata"):
+            raise AttributeError(name)
+        return getattr(self.ctx, name)
+
+
+class Function:
+    """An operation with its own derivative: subclass with static `forward` and `backward`, call through `apply`.
+
+    `forward(ctx, *args)` computes the result without being recorded; `backward(ctx, *grad_outputs)` returns one gradient per
+    argument of forward, None where there is none. With a separate `setup_context(ctx, inputs, output)`, forward takes no ctx.
+
+    Example:
+        >>> import danlu as torch
+        >>> class Square(torch.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         ctx.save_for_backward(x)
+        ...         return x * x
+        ...     @staticmethod
+        ...     def backward(ctx, g):
+        ...         (x,) = ctx.saved_tensors
+        ...         return 2 * x * g
+        >>> x = torch.tensor(3.0, requires_grad=True)
+        >>> Square.apply(x).backward()
+        >>> x.grad
+        tensor(6.)
+    """
+
+    def __init__(self, *args, **kwargs):
+        raise RuntimeError(
+            f"{type(self).__name__} should not be instantiated. Methods on autograd functions are all static, so you "
+            f"should invoke them on the class itself: {type(self).__name__}.apply(...)"
+        )
+
+    @staticmethod
+    def forward(*args, **kwargs):
+        """Compute the result; override it."""
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function."
+        )
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        """Compute the gradients of the arguments; override it."""
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
+        )
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Save what `backward` needs, when `forward` takes no ctx."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @classmethod
+    def apply(cls, *args, **kwargs):
+        """Run the operation and record it."""
+        ctx = FunctionCtx()
+        positions = [i for i, each in enumerate(args) if isinstance(each, Tensor)]
+        edges = {i: edge_of(args[i]) for i in positions}
+        ctx.needs_input_grad = tuple(edges.get(i) is not None for i in range(len(args)))
+        recording = state.grad and any(ctx.needs_input_grad)
+        with_grad = state.grad
+        state.grad = False
+        try:
+            if cls.setup_context is not Function.setup_context:
+                output = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, output)
+            else:
+                output = cls.forward(ctx, *args, **kwargs)
+        finally:
+            state.grad = with_grad
+        many = isinstance(output, tuple)
+        outputs = list(output) if many else [output]
+        if not recording:
+            return output
+        node = FunctionNode()
+        node.seq = sequence()
+        node.hooks = None
+        node.function, node.ctx, node.positions = cls, ctx, positions
+        node.next = tuple(edges[i] for i in positions)
+        node.outputs = len(outputs)
+        node.shapes = [each._array.shape if isinstance(each, Tensor) else None for each in outputs]
+        node.kinds = [each._array.dtype if isinstance(each, Tensor) else None for each in outputs]
+        ctx._node = node
+        given = {id(each) for each in args if isinstance(each, Tensor)}
+        dirty = {id(each) for each in ctx._dirty}
+        constant = {id(each) for each in ctx._non_differentiable}
+        saved_outputs = {}
+        for number, each in enumerate(outputs):
+            if not isinstance(each, Tensor) or each._array.dtype.kind not in "fcV" or id(each) in constant:
+                continue
+            if id(each) in dirty:
+                if each._requires_grad and each._edge is None:
+                    raise RuntimeError(
+                        "a leaf Variable that requires grad is being used in an in-place operation."
+                    )
+                each._version[0] += 1
+                rebase_history(each, node)
+                continue
+            original = each
+            if id(each) in given:
+                each = wrap(each._array.view())
+                each._version = original._version
+            elif each._edge is not None or each._view is not None:
+                each = wrap(each._array)
+            each._edge, each._requires_grad = (node, number), True
+            outputs[number] = each
+            saved_outputs[id(original)] = (node, number)
+        ctx._saved = tuple(_saved(each, saved_outputs, given) for each in ctx._to_save)
+        ctx._to_save = ()
+        return tuple(outputs) if many else outputs[0]
+
+
+def _saved(tensor, outputs, given):
+    """A saved tensor: outputs by their place in the graph, so that no cycle keeps the graph alive."""
+    if tensor is None:
+        return None
+    edge = outputs.get(id(tensor))
+    if edge is not None:
+        return tensor._array, tensor._version, tensor._version[0], edge, None
+    return tensor._array, tensor._version, tensor._version[0], None, tensor
+
+
+def once_differentiable(fn):
+    """Decorate a `backward` whose own computation is not to be differentiated: doing so raises an error."""
+    import functools
+
+    @functools.wraps(fn)
+    def wrapper(ctx, *args):
+        recorded = state.grad and any(isinstance(each, Tensor) and each.requires_grad for each in args)
+        with_grad = state.grad
+        state.grad = False
+        try:
+            outputs = fn(ctx, *args)
+        finally:
+            state.grad = with_grad
+        if not recorded:
+            return outputs
+        results = outputs if isinstance(outputs, tuple) else (outputs,)
+        marked = tuple(_Forbidden.apply(args[0], each) if isinstance(each, Tensor) else each for each in results)
+        return marked if isinstance(outputs, tuple) else marked[0]
+
+    return wrapper
+
+
+class _Forbidden(Function):
+    """Passes a gradient on and refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx, source, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        raise RuntimeError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )

@@ -1,0 +1,1 @@
+"""Storey 1, hardware: dtypes, devices, random streams, threads."""

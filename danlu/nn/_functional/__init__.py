@@ -1,0 +1,1 @@
+"""The functions of `danlu.nn.functional`, a file per family."""

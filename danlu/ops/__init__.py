@@ -1,0 +1,1 @@
+"""Storey 3: every operator, one definition each, a file per family."""

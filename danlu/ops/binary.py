@@ -1,0 +1,548 @@
+"""Arithmetic, comparison and logic of two tensors, or of a tensor and a number."""
+
+from __future__ import annotations
+
+
+import numpy as np
+
+from danlu.ops.pointwise import _conj, _is_complex
+from danlu.ops.registry import NUMBERS, Array, composite, ns, operator
+from danlu.tensor import Tensor, publish_method
+
+__all__ = [
+    "add", "addcdiv", "addcmul", "atan2", "arctan2", "bitwise_and", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "copysign", "div", "divide", "eq", "floor_divide", "fmax",
+    "fmin", "fmod", "gcd", "ge", "greater", "greater_equal", "gt", "heaviside", "hypot", "lcm", "ldexp",
+    "le", "lerp", "less", "less_equal", "logaddexp", "logaddexp2", "logical_and", "logical_or",
+    "logical_xor", "lt", "maximum", "minimum", "mul", "multiply", "ne", "nextafter", "not_equal", "pow",
+    "float_power", "remainder", "rsub", "sub", "subtract", "true_divide", "xlogy",
+]  # fmt: skip
+
+
+def _identity(g):
+    return g
+
+
+# ---------------------------------------------------------------- arithmetic
+# `alpha` makes add and sub operators of three parameters; the common call without it takes these.
+@operator(promote="same", method=("__add__", "__radd__"), name="Add")
+def plain_add(input: Array, other: Array):
+    """input + other."""
+    return input + other
+
+
+plain_add.vjps(input=_identity, other=_identity)
+
+
+@operator(promote="same", method=("__sub__",), name="Sub")
+def plain_sub(input: Array, other: Array):
+    """input - other."""
+    return _subtract(input, other)
+
+
+plain_sub.vjps(input=_identity, other=lambda g: -g)
+
+NO_BOOL_SUB = (
+    "Subtraction, the `-` operator, with {} bool tensor{} is not supported. If you are trying to invert a "
+    "mask, use the `~` or `logical_not()` operator instead."
+)
+
+
+def _subtract(a, b):
+    if a.dtype == np.bool_:
+        raise RuntimeError(NO_BOOL_SUB.format("two", "s"))
+    return a - b
+
+
+@operator(promote="same", inplace=True)
+def add(input: Array, other: Array, *, alpha=1):
+    """input + alpha * other."""
+    return input + other if alpha == 1 else input + _scaled(other, alpha)
+
+
+add.vjps(input=_identity, other=lambda g, alpha: g if alpha == 1 else g * alpha)
+
+
+@operator(promote="same", inplace=True, method=("sub", "subtract"))
+def sub(input: Array, other: Array, *, alpha=1):
+    """input - alpha * other."""
+    return _subtract(input, other if alpha == 1 else _scaled(other, alpha))
+
+
+sub.vjps(input=_identity, other=lambda g, alpha: -g if alpha == 1 else g * -alpha)
+
+
+def _scaled(other, alpha):
+    if isinstance(alpha, float) and getattr(other, "dtype", np.dtype(float)).kind in "iub":
+        raise RuntimeError(
+            "For integral input tensors, argument alpha must not be a floating point number."
+        )
+    return other * alpha
+
+
+@operator(promote="same", inplace=True, method=("mul", "multiply", "__mul__", "__rmul__"))
+def mul(input: Array, other: Array):
+    """input * other."""
+    return input * other
+
+
+mul.vjps(
+    input=lambda g, other: g * (other if other.__class__ in NUMBERS else _conj(other)),
+    other=lambda g, input: g * (input if input.__class__ in NUMBERS else _conj(input)),
+)
+
+
+@operator(promote="float", method=("true_divide", "__truediv__"), name="Div", inplace=True)
+def true_divide(input: Array, other: Array):
+    """input / other; integers become floats."""
+    if other.__class__ in NUMBERS:
+        other = np.asarray(other, dtype=input.dtype if other.__class__ is not complex else None)
+    return input / other
+
+
+def _conj_of(x):
+    return x if x.__class__ in NUMBERS else _conj(x)
+
+
+true_divide.vjps(
+    input=lambda g, other: g / _conj_of(other),
+    other=lambda g, out, other: -g * _conj(out / other),
+)
+
+
+@composite(method=("div", "divide"))
+def div(input, other, *, rounding_mode=None, out=None):
+    """input / other, rounded by `rounding_mode`: None, "floor" or "trunc".
+
+    Raises:
+        RuntimeError: another rounding mode.
+    """
+    if rounding_mode is None:
+        return true_divide(input, other, out=out)
+    if rounding_mode == "floor":
+        return floor_divide(input, other, out=out)
+    if rounding_mode == "trunc":
+        return trunc_divide(input, other, out=out)
+    raise RuntimeError(
+        "div expected rounding_mode to be one of None, 'trunc', or 'floor' "
+        f"but found '{rounding_mode}'"
+    )
+
+
+divide = div
+
+
+def _division_by_zero(a, b):
+    if a.dtype.kind in "iu" and not np.all(b):
+        raise RuntimeError("ZeroDivisionError")
+
+
+@operator(promote="same", inplace=True, method=("floor_divide", "__floordiv__"))
+def floor_divide(input: Array, other: Array):
+    """The largest integer not above input / other.
+
+    Raises:
+        RuntimeError: integer division by zero.
+    """
+    _division_by_zero(input, other)
+    return np.floor_divide(input, other)
+
+
+floor_divide.vjps(input=lambda g: g * 0, other=lambda g: g * 0)
+
+
+@operator(promote="same", inplace=True, method=False, name="Div")
+def trunc_divide(input: Array, other: Array):
+    """input / other rounded towards zero."""
+    _division_by_zero(input, other)
+    if input.dtype.kind in "iu":
+        quotient = np.floor_divide(input, other)
+        return quotient + ((quotient < 0) & (quotient * other != input)).astype(quotient.dtype)
+    return np.trunc(input / other)
+
+
+trunc_divide.vjps(input=lambda g: g * 0, other=lambda g: g * 0)
+
+
+@operator(promote="same", inplace=True, method=("remainder", "__mod__"))
+def remainder(input: Array, other: Array):
+    """The remainder with the sign of `other`, as Python's `%`.
+
+    Raises:
+        RuntimeError: integer division by zero.
+    """
+    _division_by_zero(input, other)
+    return np.remainder(input, other)
+
+
+remainder.vjps(
+    input=_identity, other=lambda g, input, other: -g * ns(g).floor_divide(input, other)
+)
+
+
+@operator(promote="same", inplace=True)
+def fmod(input: Array, other: Array):
+    """The remainder with the sign of `input`, as C's fmod.
+
+    Raises:
+        RuntimeError: integer division by zero.
+    """
+    _division_by_zero(input, other)
+    return np.fmod(input, other)
+
+
+fmod.vjps(
+    input=_identity, other=lambda g, input, other: -g * ns(g).trunc(input / other)
+)
+
+
+@operator(promote="same", inplace=True, method=("pow", "__pow__"))
+def pow(input: Array, exponent: Array):
+    """input to the power of exponent.
+
+    Raises:
+        RuntimeError: integers to negative integer powers.
+    """
+    if exponent.__class__ in NUMBERS:
+        # NumPy's ** with these exponents takes its fast roads
+        return input**exponent
+    if input.dtype.kind in "iu" and np.size(exponent) and np.min(exponent) < 0:
+        if exponent.ndim == 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        powers = input.astype(np.float64) ** exponent
+        return np.where(np.isfinite(powers), np.trunc(powers), 0).astype(input.dtype)
+    if input.dtype.kind == "b":
+        return input | ~exponent
+    return input**exponent
+
+
+def _pow_input(g, input, exponent):
+    if exponent.__class__ in NUMBERS:
+        if exponent == 2:
+            return g * _conj_of(2 * input)
+        if exponent == 0:
+            return g * 0
+        return g * _conj_of(exponent * input ** (exponent - 1))
+    xp = ns(g)
+    zero = exponent == 0
+    safe = xp.where(zero, exponent * 0 + 1, exponent)
+    return xp.where(zero, 0 * g, g * _conj(exponent * input ** (safe - 1)))
+
+
+def _pow_exponent(g, out, input, exponent):
+    xp = ns(g)
+    if input.__class__ in NUMBERS:
+        if input == 0:
+            return xp.where(exponent >= 0, 0 * g, g * _conj(out * -np.inf))
+        return g * _conj(out * (np.log(input) if input > 0 else np.nan))
+    if _is_complex(input):
+        zero = (input == 0)
+    else:
+        zero = (input == 0) & (exponent >= 0)
+    safe = xp.where(zero, input * 0 + 1, input)
+    return xp.where(zero, 0 * g, g * _conj(out * xp.log(safe)))
+
+
+pow.vjps(input=_pow_input, exponent=_pow_exponent)
+
+
+@composite(method=("float_power",))
+def float_power(input, exponent, *, out=None):
+    """input ** exponent in float64 (complex128 for complex operands)."""
+    from danlu.backend import dtypes
+
+    def wide(x):
+        if isinstance(x, Tensor):
+            return x.to(dtypes.complex128 if x.is_complex() else dtypes.float64)
+        return complex(x) if isinstance(x, complex) else float(x)
+
+    return pow(wide(input), wide(exponent), out=out)
+
+
+@operator(promote="same", method=("rsub", "__rsub__"), name="Rsub")
+def rsub(input: Array, other: Array):
+    """other - input."""
+    return other - input if hasattr(other, "dtype") or input.dtype != np.bool_ else _subtract(input, 0)
+
+
+rsub.vjps(input=lambda g: -g, other=_identity)
+
+
+# ---------------------------------------------------------------- larger and smaller
+def _ties(g, input, other, wins):
+    """PyTorch splits the gradient between equal elements."""
+    xp = ns(g)
+    return xp.where(input == other, g / 2, xp.where(wins, g, 0 * g))
+
+
+@operator(promote="same", method="maximum")
+def maximum(input: Array, other: Array):
+    """The larger of two elements; NaN if either is."""
+    return ns(input).maximum(input, other)
+
+
+maximum.vjps(
+    input=lambda g, input, other: _ties(g, input, other, input > other),
+    other=lambda g, input, other: _ties(g, input, other, input < other),
+)
+
+
+@operator(promote="same", method="minimum")
+def minimum(input: Array, other: Array):
+    """The smaller of two elements; NaN if either is."""
+    return ns(input).minimum(input, other)
+
+
+minimum.vjps(
+    input=lambda g, input, other: _ties(g, input, other, input < other),
+    other=lambda g, input, other: _ties(g, input, other, input > other),
+)
+
+
+@operator(promote="same")
+def fmax(input: Array, other: Array):
+    """The larger of two elements; the other one where one is NaN."""
+    return np.fmax(input, other)
+
+
+fmax.vjps(
+    input=lambda g, input, other: g * ((input >= other) | (other != other)),
+    other=lambda g, input, other: g * ~((input >= other) | (other != other)),
+)
+
+
+@operator(promote="same")
+def fmin(input: Array, other: Array):
+    """The smaller of two elements; the other one where one is NaN."""
+    return np.fmin(input, other)
+
+
+fmin.vjps(
+    input=lambda g, input, other: g * ((input <= other) | (other != other)),
+    other=lambda g, input, other: g * ~((input <= other) | (other != other)),
+)
+
+
+# ---------------------------------------------------------------- comparison
+def _comparison(name, ufunc, word, aliases=()):
+    def body(input: Array, other: Array):
+        return ufunc(input, other)
+
+    body.__name__ = name
+    body.__doc__ = f"Where input {word} other, as bools."
+    return operator(
+        promote="same", inplace=True, differentiable=False, method=(name, f"__{name}__", *aliases)
+    )(body)
+
+
+eq = _comparison("eq", np.equal, "equals")
+ne = _comparison("ne", np.not_equal, "differs from", ("not_equal",))
+lt = _comparison("lt", np.less, "is less than", ("less",))
+le = _comparison("le", np.less_equal, "is at most", ("less_equal",))
+gt = _comparison("gt", np.greater, "is greater than", ("greater",))
+ge = _comparison("ge", np.greater_equal, "is at least", ("greater_equal",))
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
+
+
+# ---------------------------------------------------------------- logic and bits
+def _bitwise(name, ufunc, word, *methods, integral=True):
+    def body(input: Array, other: Array):
+        if integral and input.dtype.kind not in "iub":
+            from danlu.backend.dtypes import of_array
+            from danlu.ops.registry import scalar_name
+
+            raise RuntimeError(
+                f"\"{name}_cpu\" not implemented for '{scalar_name(of_array(input))}': it works on "
+                "integers and bools"
+            )
+        return ufunc(input, other)
+
+    body.__name__ = name
+    body.__doc__ = f"{word} of two tensors, element by element."
+    return operator(promote="same", inplace=True, differentiable=False, method=(name, *methods))(body)
+
+
+bitwise_and = _bitwise("bitwise_and", np.bitwise_and, "Bitwise and", "__and__", "__rand__")
+bitwise_or = _bitwise("bitwise_or", np.bitwise_or, "Bitwise or", "__or__", "__ror__")
+bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, "Bitwise exclusive or", "__xor__", "__rxor__")
+bitwise_left_shift = _bitwise("bitwise_left_shift", np.left_shift, "Left shift", "__lshift__")
+bitwise_right_shift = _bitwise("bitwise_right_shift", np.right_shift, "Right shift", "__rshift__")
+gcd = _bitwise("gcd", np.gcd, "Greatest common divisor")
+lcm = _bitwise("lcm", np.lcm, "Least common multiple")
+logical_and = _bitwise("logical_and", np.logical_and, "Logical and", integral=False)
+logical_or = _bitwise("logical_or", np.logical_or, "Logical or", integral=False)
+logical_xor = _bitwise("logical_xor", np.logical_xor, "Logical exclusive or", integral=False)
+
+
+# ---------------------------------------------------------------- transcendental functions of two
+@operator(promote="float", inplace=True, method=("atan2", "arctan2"))
+def atan2(input: Array, other: Array):
+    """The angle of the point (other, input), in radians."""
+    return ns(input).atan2(input, other)
+
+
+atan2.vjps(
+    input=lambda g, input, other: g * other / (input * input + other * other),
+    other=lambda g, input, other: -g * input / (input * input + other * other),
+)
+arctan2 = atan2
+
+
+@operator(promote="float", inplace=True)
+def hypot(input: Array, other: Array):
+    """sqrt(input**2 + other**2), without overflow."""
+    return ns(input).hypot(input, other)
+
+
+hypot.vjps(
+    input=lambda g, out, input: g * input / out,
+    other=lambda g, out, other: g * other / out,
+)
+
+
+@operator(promote="float")
+def logaddexp(input: Array, other: Array):
+    """log(exp(input) + exp(other)), without overflow."""
+    return np.logaddexp(input, other)
+
+
+logaddexp.vjps(
+    input=lambda g, out, input: g * ns(g).exp(input - out),
+    other=lambda g, out, other: g * ns(g).exp(other - out),
+)
+
+
+@operator(promote="float")
+def logaddexp2(input: Array, other: Array):
+    """log2(2**input + 2**other), without overflow."""
+    return np.logaddexp2(input, other)
+
+
+logaddexp2.vjps(
+    input=lambda g, out, input: g * 2.0 ** (input - out),
+    other=lambda g, out, other: g * 2.0 ** (other - out),
+)
+
+
+@operator(promote="float", inplace=True)
+def copysign(input: Array, other: Array):
+    """The magnitude of input with the sign of other."""
+    return np.copysign(input, other)
+
+
+copysign.vjps(
+    input=lambda g, out, input: g * ns(g).sign(input) * ns(g).sign(out), other=lambda g: g * 0
+)
+
+
+@operator(promote="float", inplace=True)
+def xlogy(input: Array, other: Array):
+    """input * log(other), 0 where input is 0."""
+    result = np.where(input == 0, 0 * input, input * np.log(other))
+    return np.where(np.isnan(other), other, result).astype(input.dtype, copy=False)
+
+
+xlogy.vjps(
+    input=lambda g, input, other: g * ns(g).log(other) * ((input != 0) | (other > 0)),
+    other=lambda g, input, other: g * input / other,
+)
+
+
+@operator(promote="same", inplace=True, differentiable=False)
+def heaviside(input: Array, values: Array):
+    """0 below 0, 1 above, `values` at 0."""
+    return np.heaviside(input, values).astype(input.dtype, copy=False)
+
+
+@operator(promote="same", inplace=True, differentiable=False)
+def nextafter(input: Array, other: Array):
+    """The next floating-point number from input towards other."""
+    return np.nextafter(input, other)
+
+
+@operator(promote="float", inplace=True)
+def ldexp(input: Array, other: Array):
+    """input * 2 ** other."""
+    return input * 2.0**other
+
+
+ldexp.vjps(
+    input=lambda g, other: g * 2.0**other, other=lambda g, out: g * out * float(np.log(2))
+)
+
+
+# ---------------------------------------------------------------- of three
+@operator(promote="same", inplace=True)
+def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value=1):
+    """input + value * tensor1 * tensor2."""
+    return input + value * tensor1 * tensor2 if value != 1 else input + tensor1 * tensor2
+
+
+addcmul.vjps(
+    input=_identity,
+    tensor1=lambda g, tensor2, value: g * _conj(value * tensor2),
+    tensor2=lambda g, tensor1, value: g * _conj(value * tensor1),
+)
+
+
+@operator(promote="float", inplace=True)
+def addcdiv(input: Array, tensor1: Array, tensor2: Array, *, value=1):
+    """input + value * tensor1 / tensor2."""
+    return input + value * (tensor1 / tensor2)
+
+
+addcdiv.vjps(
+    input=_identity,
+    tensor1=lambda g, tensor2, value: g * _conj(value / tensor2),
+    tensor2=lambda g, tensor1, tensor2, value: -g * _conj(value * tensor1 / (tensor2 * tensor2)),
+)
+
+
+@operator(promote="same", inplace=True)
+def lerp(input: Array, end: Array, weight: Array):
+    """input + weight * (end - input)."""
+    return input + weight * (end - input)
+
+
+lerp.vjps(
+    input=lambda g, weight: g * _conj_of(1 - weight),
+    end=lambda g, weight: g * _conj_of(weight),
+    weight=lambda g, input, end: g * _conj(end - input),
+)
+
+
+# ---------------------------------------------------------------- Python's operators
+def _from_number(function):
+    """The reflected operator: the number on the left is weak, as on the right."""
+
+    def dunder(self, other):
+        if isinstance(other, (np.number, np.bool_)):
+            other = other.item()
+        if other.__class__ not in NUMBERS and not isinstance(other, Tensor):
+            return NotImplemented
+        return function.op.general(other, self)
+
+    return dunder
+
+
+for _name, _function in (
+    ("__rtruediv__", true_divide), ("__rfloordiv__", floor_divide), ("__rmod__", remainder),
+    ("__rpow__", pow), ("__rlshift__", bitwise_left_shift), ("__rrshift__", bitwise_right_shift),
+):  # fmt: skip
+    publish_method(_name, _from_number(_function))
+
+publish_method("div_", true_divide.inplace)
+publish_method("divide_", true_divide.inplace)
+publish_method("multiply_", mul.inplace)
+publish_method("subtract_", sub.inplace)
+publish_method("__iadd__", add.inplace)
+publish_method("__isub__", sub.inplace)
+publish_method("__imul__", mul.inplace)
+publish_method("__itruediv__", true_divide.inplace)
+publish_method("__ifloordiv__", floor_divide.inplace)
+publish_method("__imod__", remainder.inplace)
+publish_method("__ipow__", pow.inplace)
+publish_method("__iand__", bitwise_and.inplace)
+publish_method("__ior__", bitwise_or.inplace)
+publish_method("__ixor__", bitwise_xor.inplace)
+subtract, multiply = sub, mul

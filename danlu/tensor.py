@@ -1,0 +1,607 @@
+"""`Tensor`: one strided array, its place on the tape, and what Python asks of it.
+
+Operators are not here: the registry publishes each of them as a method (danlu/ops)."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from danlu.autograd.grad_mode import state
+from danlu.autograd.node import LEAF, Removable
+from danlu.backend import dtypes
+from danlu.backend.device import CPU
+from danlu.size import Size
+
+__all__ = ["Tensor", "check_writable", "legacy_type_name", "publish_method", "rebase_history", "wrap"]
+
+_new = object.__new__
+_ndarray = np.ndarray
+
+
+class Tensor:
+    """An n-dimensional array that can record what is done with it.
+
+    `Tensor(2, 3)` makes an uninitialised float tensor of that size and `Tensor([1, 2])` one with these values, as in PyTorch;
+    `danlu.tensor(values)` is the clearer way.
+
+    Example:
+        >>> import danlu as torch
+        >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        tensor([2., 4.])
+    """
+
+    __slots__ = (
+        "__dict__", "__weakref__", "_array", "_edge", "_generation", "_grad", "_hooks",
+        "_requires_grad", "_version", "_view",
+    )  # fmt: skip
+
+    __array_priority__ = 1000  # NumPy's operators give way to ours
+
+    def __new__(cls, *args, **kwargs):
+        from danlu.ops.creation import legacy_tensor
+
+        made = legacy_tensor(dtypes.get_default_dtype(), args, kwargs)
+        return made if cls is Tensor else made.as_subclass(cls)
+
+    if TYPE_CHECKING:  # the registry adds the operators' methods
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+
+    # ------------------------------------------------------------ what it is
+    @property
+    def shape(self) -> Size:
+        """The size of every dimension."""
+        return tuple.__new__(Size, self._array.shape)
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        """The elements' type."""
+        return dtypes.of_array(self._array)
+
+    @property
+    def device(self):
+        """Where the memory lives."""
+        return CPU
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self._array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._array.nbytes
+
+    @property
+    def layout(self):
+        """`torch.strided`: the only layout danlu has."""
+        from danlu.backend.layout import strided
+
+        return strided
+
+    is_cuda = is_sparse = is_mps = is_xpu = is_meta = is_quantized = is_nested = is_mkldnn = False
+    is_cpu = True
+    names: Any = property(lambda self: (None,) * self._array.ndim)
+
+    def size(self, dim: int | None = None):
+        """The shape, or the size of one dimension."""
+        if dim is None:
+            return self.shape
+        try:
+            return self._array.shape[dim]
+        except IndexError:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-max(self.ndim, 1)}, "
+                f"{max(self.ndim, 1) - 1}], but got {dim})"
+            ) from None
+
+    def stride(self, dim: int | None = None):
+        """Elements to skip in memory to get to the next index, per dimension."""
+        array = self._array
+        strides = tuple([each // array.itemsize for each in array.strides])
+        return strides if dim is None else strides[dim]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self._array.itemsize
+
+    def is_contiguous(self, memory_format=None) -> bool:
+        """Whether the elements lie in memory in order, without gaps."""
+        return bool(self._array.flags.c_contiguous)
+
+    def is_floating_point(self) -> bool:
+        """Whether the elements are real floating-point numbers."""
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """Whether the elements are complex numbers."""
+        return self._array.dtype.kind == "c"
+
+    def is_signed(self) -> bool:
+        """Whether the elements can be negative."""
+        return self.dtype.is_signed
+
+    def get_device(self) -> int:
+        """The device's index; -1 for the CPU."""
+        return -1
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self._array.__array_interface__["data"][0]
+
+    def storage_offset(self) -> int:
+        """Elements between the start of the memory and the first element."""
+        owner = memory_owner(self._array)
+        start = owner.__array_interface__["data"][0]
+        return (self.data_ptr() - start) // self._array.itemsize
+
+    # ------------------------------------------------------------ the tape
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded.
+
+        Raises (on assignment):
+            RuntimeError: the dtype has no gradient, or the tensor is a result and cannot be switched off.
+        """
+        if self._view is not None:
+            self._refresh()
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        wanted = bool(wanted)
+        if self.grad_fn is not None:
+            if not wanted:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed "
+                    "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            return
+        if wanted and not (self.dtype.is_floating_point or self.dtype.is_complex):
+            raise RuntimeError(
+                "only Tensors of floating point dtype can require gradients; this one has dtype "
+                f"{self.dtype!r}: convert it first, x.float()"
+            )
+        self._requires_grad = wanted
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Switch recording of operations on this tensor; returns the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def grad_fn(self):
+        """The node that made this tensor, None for leaves."""
+        if self._view is not None:
+            self._refresh()
+        return None if self._edge is None else self._edge[0]
+
+    @property
+    def output_nr(self) -> int:
+        """Which output of `grad_fn` this tensor is."""
+        return 0 if self._edge is None else self._edge[1]
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor."""
+        return self.grad_fn is None
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` was called on this result."""
+        edge = self._edge
+        if edge is None or edge[0].hooks is None or edge[1] not in edge[0].hooks:
+            return False
+        return edge[0].hooks[edge[1]].retained_by is not None
+
+    @property
+    def _is_view_of(self):
+        return self._view
+
+    _base = property(lambda self: self._view)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient, None before the first backward pass."""
+        if self._grad is None and self._edge is not None and not self.retains_grad:
+            import warnings
+
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+                "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
+                "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got {type(value)}")
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._array.shape != self._array.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: {list(value._array.shape)}, "
+                    f"expected {list(self._array.shape)}"
+                )
+            if value._array.dtype != self._array.dtype:
+                raise RuntimeError(
+                    f"assigned grad has data of a different type: {value.dtype!r}, expected {self.dtype!r}"
+                )
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
+        """Compute the gradients of this tensor with respect to the leaves and add them to their `grad`.
+
+        Args:
+            gradient: the gradient of some scalar with respect to this tensor; may be left out for one element.
+            retain_graph: keep the graph for another backward pass; the default is `create_graph`.
+            create_graph: record the backward pass itself, for higher derivatives.
+            inputs: the only leaves to accumulate into; all if None.
+
+        Raises:
+            RuntimeError: no gradient flows here, the graph was freed, a saved tensor was overwritten, or the
+                tensor is not a scalar and `gradient` is missing.
+        """
+        from danlu.autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    def register_hook(self, hook):
+        """Call `hook(grad)` when the gradient of this tensor is known; what it returns replaces the gradient."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self._edge is not None:
+            node, number = self._edge
+            return Removable(node.output_hooks(number).functions, hook)
+        if self._hooks is None:
+            self._hooks = {}
+        return Removable(self._hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook):
+        """Call `hook(tensor)` after the gradient of this leaf has been accumulated."""
+        if self._edge is not None or not self._requires_grad:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        hooks = self.__dict__.setdefault("_post_accumulate_grad_hooks", {})
+        return Removable(hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this result in its `grad`, as leaves do."""
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._edge is not None:
+            node, number = self._edge
+            node.output_hooks(number).retained_by = weakref.ref(self)
+
+    def _accumulate(self, gradient, owned: bool) -> None:
+        """Add the gradient of one backward pass to `grad`; an array that is not `owned` is copied."""
+        if self._hooks:
+            from danlu.autograd.engine import call_hooks
+
+            changed = call_hooks(self._hooks, gradient, isinstance(gradient, Tensor))
+            owned = owned and changed is gradient
+            gradient = changed
+        before = self._grad
+        if isinstance(gradient, Tensor):
+            self._grad = gradient if before is None else before + gradient
+        elif before is None:
+            array = gradient if owned else np.array(gradient)
+            if array.dtype != self._array.dtype:
+                array = array.astype(self._array.dtype)
+            self._grad = wrap(array)
+        elif before._requires_grad:
+            self._grad = wrap(before._array + gradient)
+        else:
+            np.add(before._array, gradient, out=before._array, casting="unsafe")
+            before._version[0] += 1
+        if "_post_accumulate_grad_hooks" in self.__dict__:
+            for hook in list(self.__dict__["_post_accumulate_grad_hooks"].values()):
+                hook(self)
+
+    def _refresh(self) -> None:
+        """Bring a view up to date after its base's history was changed by an in-place write."""
+        if self._generation != self._version[1]:
+            from danlu.autograd.views import reattach
+
+            reattach(self)
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without history; assigning replaces the memory, unrecorded."""
+        return wrap(self._array)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        self._array = value._array
+
+    def detach(self) -> Tensor:
+        """The same memory without history; in-place writes are seen on both sides."""
+        made = wrap(self._array)
+        made._version = self._version
+        return made
+
+    def detach_(self) -> Tensor:
+        """Forget this tensor's history."""
+        self._edge = None
+        self._requires_grad = False
+        self._view = None
+        return self
+
+    # ------------------------------------------------------------ Python's protocols
+    def item(self):
+        """The value of a tensor of one element as a Python number.
+
+        Raises:
+            RuntimeError: the tensor has another number of elements.
+        """
+        array = self._array
+        if array.size != 1:
+            raise RuntimeError(
+                f"a Tensor with {array.size} elements cannot be converted to Scalar; "
+                "reduce it first, or use .tolist()"
+            )
+        value = array.item()
+        return value if value.__class__ in _NUMBERS else _plain_number(value)
+
+    def tolist(self):
+        """The values as nested lists of Python numbers."""
+        array = self._array
+        if array.dtype.kind == "V":
+            array = array.astype(np.float32)
+        return array.tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The same memory as a NumPy array.
+
+        Args:
+            force: detach first, instead of raising for tensors that require gradients.
+
+        Raises:
+            RuntimeError: the tensor requires gradients and `force` is False.
+        """
+        if not force and self.requires_grad:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        return self._array
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError("a copy is needed to change the dtype")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        if array.dtype == np.bool_:
+            return wrap(array)
+        return wrap(np.asarray(array))
+
+    def __array_namespace__(self, api_version=None):
+        from danlu.ops import namespace
+
+        return namespace
+
+    def __dlpack__(self, **options):
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+    def __bool__(self) -> bool:
+        array = self._array
+        if array.size == 1:
+            return bool(array.item())
+        if array.size == 0:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        raise RuntimeError(
+            "Boolean value of Tensor with more than one value is ambiguous: use .any() or .all()"
+        )
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        array = self._array
+        if array.size != 1 or array.dtype.kind not in "iub":
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(array.item())
+
+    def __len__(self) -> int:
+        if self._array.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return len(self._array)
+
+    def __iter__(self):
+        if self._array.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __reversed__(self):
+        return self if self._array.ndim == 0 else self.flip(0)
+
+    def __contains__(self, element) -> bool:
+        if isinstance(element, (Tensor, int, float, complex)):
+            return bool((self == element).any())
+        raise RuntimeError(
+            "Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+            f"{type(element)}."
+        )
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self, *, tensor_contents=None) -> str:
+        from danlu.printing import tensor_repr
+
+        return tensor_repr(self)
+
+    def __format__(self, spec: str) -> str:
+        from danlu.printing import tensor_format
+
+        return tensor_format(self, spec)
+
+    def __dir__(self):
+        return sorted(set(object.__dir__(self)))
+
+    def __copy__(self):
+        from danlu.ops.conversion import copy_of
+
+        return copy_of(self, {}, deep=False)
+
+    def __deepcopy__(self, memo):
+        from danlu.ops.conversion import copy_of
+
+        return copy_of(self, memo, deep=True)
+
+    def __reduce_ex__(self, protocol):
+        from danlu.serialization.rebuild import tensor_reduce
+
+        return tensor_reduce(self)
+
+    def as_subclass(self, cls):
+        """The same tensor as an instance of `cls`, a subclass of Tensor."""
+        made = _new(cls)
+        for slot in _COPIED:
+            setattr(made, slot, getattr(self, slot))
+        if self._view is not None:
+            made._generation = self._generation
+        return made
+
+
+_COPIED = ("_array", "_edge", "_grad", "_hooks", "_requires_grad", "_version", "_view")
+_NUMBERS = frozenset((float, int, bool, complex))
+
+
+def _plain_number(value):
+    """A Python number from what NumPy or ml_dtypes return for their wider or narrower types."""
+    return complex(value) if isinstance(value, np.complexfloating) else float(value)
+
+
+def wrap(array) -> Tensor:
+    """A Tensor around an ndarray: no copy, no history."""
+    made = _new(Tensor)
+    made._array = array
+    made._edge = None
+    made._requires_grad = False
+    made._version = [0, 0]
+    made._view = None
+    made._grad = None
+    made._hooks = None
+    return made
+
+
+def publish_method(name: str, function) -> None:
+    """Make an operator a method of Tensor."""
+    setattr(Tensor, name, function)
+
+
+def memory_owner(array):
+    """The array that owns the memory of a view."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+_LEGACY_NAMES = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
+    "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte",
+    "bool": "Bool", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+}  # fmt: skip
+
+
+def legacy_type_name(kind: dtypes.dtype) -> str:
+    """PyTorch's old name of a tensor type: `torch.FloatTensor`."""
+    return f"torch.{_LEGACY_NAMES.get(kind.name, kind.name.title())}Tensor"
+
+
+LEAF_IN_PLACE = (
+    "a leaf Variable that requires grad is being used in an in-place operation: write under "
+    "torch.no_grad(), or make a new tensor (x = x + 1)"
+)
+
+
+def check_writable(tensor: Tensor) -> None:
+    """Refuse an in-place write that the tape cannot record. Call it while gradients are enabled.
+
+    Raises:
+        RuntimeError: the tensor, or the base it is a view of, is a leaf that requires gradients.
+    """
+    base = tensor._view
+    if base is not None:
+        tensor._refresh()
+        if base._requires_grad and base._edge is None:
+            raise RuntimeError("a view of " + LEAF_IN_PLACE)
+    elif tensor._requires_grad and tensor._edge is None:
+        raise RuntimeError(LEAF_IN_PLACE)
+
+
+def rebase_history(tensor: Tensor, node) -> None:
+    """Make `node` the history of a tensor that was just written to, and of its base if it is a view."""
+    if tensor._view is None:
+        tensor._edge = (node, 0)
+        tensor._requires_grad = True
+        tensor._version[1] += 1
+    else:
+        from danlu.autograd.views import rebase_view
+
+        rebase_view(tensor, node)
+
+
+__all__ += ["LEAF", "Size", "memory_owner", "state"]
