@@ -4,6 +4,7 @@ dependencies.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -13,10 +14,17 @@ from pathlib import Path
 IMPORT = "import time; start = time.perf_counter(); import {0}; print(time.perf_counter() - start)"
 
 
-def import_seconds(module: str) -> float:
-    """Seconds that `import module` takes in a fresh process, the start of Python not included."""
+def import_seconds(module: str, bytecode: str) -> float:
+    """Seconds that `import module` takes in a fresh process, the start of Python not included.
+
+    Compiled Python files are kept in the folder `bytecode`, so that a call after the first finds
+    them, whatever the environment says about writing them elsewhere.
+    """
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", IMPORT.format(module)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return float(result.stdout)
 
 
 def installed_bytes(package: str) -> int:

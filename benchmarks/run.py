@@ -20,6 +20,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -140,9 +141,14 @@ def measure(options) -> dict:
     for side in sides.values():
         side.close()
     if re.search(options.only, "import_time"):
-        ours, others = alternately(
-            options.rounds, lambda: import_seconds("danlu"), lambda: import_seconds("torch")
-        )
+        with tempfile.TemporaryDirectory(prefix="danlu-bench-") as bytecode:
+            for name in SIDES:
+                import_seconds(name, bytecode)
+            ours, others = alternately(
+                options.rounds,
+                lambda: import_seconds("danlu", bytecode),
+                lambda: import_seconds("torch", bytecode),
+            )
         results["import_time"] = entry(
             "import, in a fresh process", "s", ours, others, "torch", IMPORT_RATIO, IMPORT_SECONDS
         )

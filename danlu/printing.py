@@ -10,12 +10,12 @@ import math
 
 from danlu.backend import dtypes
 
-_PROFILES = {
+_PROFILES: dict[str, dict] = {
     "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
     "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "linewidth": 80},
     "full": {"precision": 4, "threshold": math.inf, "edgeitems": 3, "linewidth": 80},
 }
-_options = {**_PROFILES["default"], "sci_mode": None}
+_options: dict = {**_PROFILES["default"], "sci_mode": None}
 
 
 def set_printoptions(

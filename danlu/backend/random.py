@@ -3,7 +3,8 @@
 A draw takes the generator, the shape and NumPy's dtype of the result, and returns a contiguous
 array; `fill` writes one into an array of any strides, in the order in which PyTorch visits it.
 Arguments are trusted: `danlu.ops.random` checks them. The rules, word by word of the stream, stand
-in each docstring."""
+in each docstring.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ def uniform(generator, shape, dtype, low: float = 0.0, high: float = 1.0) -> np.
     low 24 bits of one.
 
     A value that rounding took to `high` becomes `low`. Complex numbers take one draw for each
-    component."""
+    component.
+    """
     if dtype.kind == "c":
         real = np.dtype(dtype.char.lower())
         return uniform(generator, (*shape, 2), real, low, high).view(dtype).reshape(shape)
@@ -111,7 +113,8 @@ def normal(
     Sixteen elements and more of a contiguous target take uniforms in blocks of 16 (see
     `box_muller.float32`) of the target's precision, float32 at least; what does not fill a block is
     the end of a last block drawn over the last 16 elements. All other targets take pairs of float64
-    uniforms; the pair's second normal waits in the generator."""
+    uniforms; the pair's second normal waits in the generator.
+    """
     if dtype.kind == "c":
         real = np.dtype(dtype.char.lower())
         parts = normal(generator, (*shape, 2), real, mean, std / math.sqrt(2), contiguous)
@@ -269,7 +272,8 @@ def _swapped_at_once(chosen: np.ndarray, step: np.ndarray, n: int) -> np.ndarray
     again. So what stands in position k at its turn is what stood in i at its turn, for the last i <
     k that chose k, or else k itself: a forest, whose roots pointer jumping finds in few rounds. And
     the result at i is what the step before i that chose the same position put there; a sort brings
-    equal choices together."""
+    equal choices together.
+    """
     moved = chosen != step
     content = np.arange(n)
     content[chosen[moved]] = step[moved]  # where steps chose the same position, the last one stays
@@ -295,7 +299,8 @@ def multinomial(generator, weights: np.ndarray, samples: int, replacement: bool)
 
     With replacement: a float64 uniform is looked up in the cumulative sum. Without: the classes
     with the largest ratios of weight to an exponential draw, which is the race that the first
-    arrival wins."""
+    arrival wins.
+    """
     if replacement and samples > 1:
         out = np.empty((len(weights), samples), np.int64)
         kind = weights.dtype if weights.dtype.itemsize >= 4 else _F32
@@ -309,7 +314,8 @@ def multinomial(generator, weights: np.ndarray, samples: int, replacement: bool)
         race = weights / exponential(generator, weights.shape, weights.dtype)
     if samples == 1:
         return race.argmax(axis=-1, keepdims=True)
-    return np.argsort(-race, axis=-1, kind="stable")[:, :samples]
+    first = np.argsort(-race, axis=-1, kind="stable")[:, :samples]
+    return np.ascontiguousarray(first)
 
 
 def poisson(generator, rates: np.ndarray) -> np.ndarray:

@@ -55,23 +55,24 @@ class StandInLoader(Loader):
 
 
 def register_shadowed(package: ModuleType) -> None:
-    """Enter the submodules whose name in `package` means something else (`torch.autograd.gradcheck`
-    is a function).
+    """Enter the submodules of `package` whose import would overwrite what the package has by that
+    name: `torch.autograd.gradcheck` is a module in PyTorch, and a function too.
 
-    Importing such a submodule in the ordinary way would overwrite the function with the module, so
-    that it is put where the import system looks first.
+    The import system writes an imported submodule into its package, but not one that it finds
+    already loaded, as these are from here on.
     """
     aliases = [name for name, module in sys.modules.items() if module is package and is_ours(name)]
     for alias in aliases:
-        children = {f"{alias}.{name}" for name in vars(package)} | set(submodules(alias))
-        for child in children:
-            own = getattr(package, child.rpartition(".")[2], None)
-            if own is None or isinstance(own, ModuleType) or child in sys.modules:
-                continue
-            loaded = (sys.modules.get(target) for target in candidates(child))
-            module = next((module for module in loaded if module is not None), None)
-            if module is not None:
-                sys.modules[child] = module
+        for last, own in list(vars(package).items()):
+            loaded = sys.modules.get(f"{package.__name__}.{last}")
+            if loaded is not None and not isinstance(own, ModuleType):
+                sys.modules.setdefault(f"{alias}.{last}", loaded)
+        for child in submodules(alias):
+            if all(
+                target == package.__name__ or existing(target) is None
+                for target in candidates(child)
+            ):
+                sys.modules.setdefault(child, package)
 
 
 def is_ours(name: str) -> bool:

@@ -38,7 +38,7 @@ FOLDED = {
         "geometric half_normal independent kl laplace log_normal multinomial multivariate_normal "
         "normal one_hot_categorical poisson studentT uniform"
     ),
-    "torch.nn": "modules parameter",
+    "torch.nn": "parameter",
     "torch.nn.modules": (
         "activation adaptive batchnorm channelshuffle container conv distance dropout flatten "
         "fold instancenorm lazy linear loss module normalization padding pixelshuffle pooling rnn "

@@ -183,12 +183,17 @@ def table_max_pool(x, tables):
 
 
 def adaptive_table(xp, size, count):
-    """The windows of adaptive pooling: window i of `count` reads from floor(i*size/count) to
-    ceil((i+1)*size/count)."""
+    """The windows of adaptive pooling as a table of (windows, taps), and their lengths.
+
+    Window i of `count` reads from floor(i*size/count) to ceil((i+1)*size/count); a shorter one repeats
+    its first coordinate.
+    """
+    if count == 0:
+        return xp.zeros((0, 1), dtype="int64"), xp.zeros(0, dtype="int64")
     numbers = xp.arange(count)
     starts = numbers * size // count
     lengths = -((-(numbers + 1) * size) // count) - starts
-    taps = xp.arange(max(int(lengths.max()), 1) if count else 1)[None, :]
+    taps = xp.arange(int(lengths.max()))
     return xp.where(taps < lengths[:, None], starts[:, None] + taps, starts[:, None]), lengths
 
 

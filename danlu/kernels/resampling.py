@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from danlu.kernels.pooling import adaptive_table
+
 CUBIC = -0.75  # Keys 1981, with the slope at 1 that OpenCV and PyTorch chose
 
 
@@ -88,11 +90,7 @@ def _along(xp, x, table, axis):
 @lru_cache(maxsize=256)
 def averages(size: int, count: int) -> Table:
     """Adaptive average pooling of `size` elements to `count` windows."""
-    numbers = np.arange(count)
-    starts = numbers * size // count if count else numbers
-    lengths = -((-(numbers + 1) * size) // count) - starts if count else numbers
-    taps = np.arange(max(int(lengths.max(initial=0)), 1))
-    sources = np.where(taps < lengths[:, None], starts[:, None] + taps, starts[:, None])
+    sources, lengths = adaptive_table(np, size, count)
     weights = np.broadcast_to(1 / lengths[:, None], sources.shape)
     return Table(sources, weights, size, lengths)
 
@@ -104,7 +102,8 @@ def surroundings(size: int, before: int, after: int, mode: str) -> Table:
     if mode == "replicate":
         places = np.clip(places, 0, size - 1)
     elif mode == "circular":
-        places = places % size
+        kept = np.arange(max(-before, 0), size - max(-after, 0))
+        places = kept[np.arange(-max(before, 0), len(kept) + max(after, 0)) % len(kept)]
     else:
         places = np.abs(places)
         places = np.where(places >= size, 2 * (size - 1) - places, places)

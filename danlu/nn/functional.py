@@ -1,6 +1,4 @@
-"""`torch.nn.functional`: layers, activations and losses as functions.
-
->>> import danlu.nn.functional as F"""
+"""`torch.nn.functional`: layers, activations and losses as functions."""
 
 from __future__ import annotations
 
@@ -21,6 +19,8 @@ from danlu.ops.blocks import unfold_blocks as unfold  # noqa: F401
 from danlu.ops.convolution import *  # noqa: F403
 from danlu.ops.linear import bilinear as bilinear
 from danlu.ops.linear import linear as linear
+from danlu.ops.padding import constant_pad_nd as constant_pad_nd
 from danlu.ops.padding import pad as pad
 from danlu.ops.pooling import *  # noqa: F403
+from danlu.ops.recurrent import *  # noqa: F403
 from danlu.ops.resampling import *  # noqa: F403

@@ -167,9 +167,9 @@ class UninitializedTensorMixin:
         memory = empty(shape, device=device, dtype=dtype or self.dtype)
         del self.__dict__["_dtype"]
         self.__class__ = self.cls_to_become
-        self._array = memory._array
+        self._array = memory._array  # type: ignore[misc]
 
-    def __repr__(self):
+    def __repr__(self, *, tensor_contents=None):
         return f"<{type(self).__name__}>"
 
     def __deepcopy__(self, memo):
@@ -193,7 +193,7 @@ def _without_memory(cls, requires_grad, device, dtype):
     return made
 
 
-class UninitializedParameter(UninitializedTensorMixin, Parameter):
+class UninitializedParameter(UninitializedTensorMixin, Parameter):  # type: ignore[misc]
     """A parameter whose shape is not known before the first forward.
 
     Args:
@@ -210,7 +210,7 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
         return _without_memory(cls, requires_grad, device, dtype)
 
 
-class UninitializedBuffer(UninitializedTensorMixin, Tensor):
+class UninitializedBuffer(UninitializedTensorMixin, Tensor):  # type: ignore[misc]
     """A buffer whose shape is not known before the first forward.
 
     Args:

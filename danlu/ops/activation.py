@@ -7,12 +7,12 @@ from __future__ import annotations
 from math import pi, sqrt
 
 from danlu.ops.checks import require_floating
-from danlu.ops.pointwise import erf, sigmoid
+from danlu.ops.error_function import normal_cdf
+from danlu.ops.pointwise import sigmoid
 from danlu.ops.registry import Array, ns, operator
 
 SELU_ALPHA = 1.6732632423543772848170429916717  # Klambauer et al. 2017, section 2
 SELU_SCALE = 1.0507009873554804934193349852946
-_SQRT_HALF = sqrt(0.5)
 _NORMAL_DENSITY_AT_0 = 1 / sqrt(2 * pi)
 _GELU_INNER = sqrt(2 / pi)
 _GELU_CUBIC = 0.044715  # Hendrycks and Gimpel 2016, section 2
@@ -349,7 +349,7 @@ def gelu(input: Array, approximate="none"):
     """
     require_floating(input, "GeluKernelImpl")
     if approximate == "none":
-        return input * 0.5 * (1.0 + erf.on(input * _SQRT_HALF))
+        return input * normal_cdf.on(input)
     if approximate != "tanh":
         raise RuntimeError("approximate argument must be either none or tanh.")
     inner = _GELU_INNER * (input + _GELU_CUBIC * input * input * input)
@@ -361,8 +361,8 @@ def _(g, input, approximate):
     xp = ns(g)
     square = input * input
     if approximate == "none":
-        below = 0.5 + 0.5 * erf.on(input * _SQRT_HALF)
-        return g * (below + input * xp.exp(square * -0.5) * _NORMAL_DENSITY_AT_0)
+        density = xp.exp(square * -0.5) * _NORMAL_DENSITY_AT_0
+        return g * (normal_cdf.on(input) + input * density)
     tanh = xp.tanh(_GELU_INNER * (input + _GELU_CUBIC * square * input))
     slope = _GELU_INNER * (1.0 + 3 * _GELU_CUBIC * square)
     return g * (0.5 * (1.0 + tanh) + 0.5 * input * (1.0 - tanh * tanh) * slope)

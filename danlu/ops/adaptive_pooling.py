@@ -184,7 +184,7 @@ def _adaptive_maximum(rank, input, output_size, return_indices):
     refuse_kinds(input._array, "iubc", name)
     xp = ns(input._array)
     tables = [
-        kernels.adaptive_table(xp, size, each) for size, each in zip(input.shape[-rank:], wanted)
+        kernels.adaptive_table(xp, size, each)[0] for size, each in zip(input.shape[-rank:], wanted)
     ]
     values, places = _ADAPTIVE[rank](input, tables)
     return (values, places) if return_indices else values
@@ -312,7 +312,8 @@ def fractional_max_pool2d(
 
     Example:
         >>> import danlu as torch
-        >>> torch.nn.functional.fractional_max_pool2d(torch.ones(1, 1, 5, 5), 2, output_size=3).shape
+        >>> x = torch.ones(1, 1, 5, 5)
+        >>> torch.nn.functional.fractional_max_pool2d(x, 2, output_size=3).shape
         torch.Size([1, 1, 3, 3])
     """
     return _fractional_maximum(
@@ -328,7 +329,8 @@ def fractional_max_pool3d(
 
     Example:
         >>> import danlu as torch
-        >>> torch.nn.functional.fractional_max_pool3d(torch.ones(1, 1, 5, 5, 5), 2, output_size=3).shape
+        >>> x = torch.ones(1, 1, 5, 5, 5)
+        >>> torch.nn.functional.fractional_max_pool3d(x, 2, output_size=3).shape
         torch.Size([1, 1, 3, 3, 3])
     """
     return _fractional_maximum(

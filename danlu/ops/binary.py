@@ -207,7 +207,7 @@ def pow(input: Array, exponent: Array):
         # NumPy's ** with these exponents takes its fast roads
         return input**exponent
     if input.dtype.kind in "iu" and np.size(exponent) and np.min(exponent) < 0:
-        if exponent.ndim == 0:
+        if exponent.ndim == 0 and input.ndim:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         powers = input.astype(np.float64) ** exponent
         return np.where(np.isfinite(powers), np.trunc(powers), 0).astype(input.dtype)
@@ -403,6 +403,9 @@ hypot.vjps(
 @operator(promote="float")
 def logaddexp(input: Array, other: Array):
     """log(exp(input) + exp(other)), without overflow."""
+    if input.dtype.kind == "c":
+        top = np.where(input.real > other.real, input, other)
+        return np.log(np.exp(input - top) + np.exp(other - top)) + top
     return np.logaddexp(input, other)
 
 
@@ -531,8 +534,18 @@ for _name, _function in (
 ):  # fmt: skip
     publish_method(_name, _from_number(_function))
 
-publish_method("div_", true_divide.inplace)
-publish_method("divide_", true_divide.inplace)
+
+
+def _div_in_place(self, other, *, rounding_mode=None):
+    """In-place version of `div`."""
+    if rounding_mode is None:
+        return true_divide.inplace(self, other)
+    return (floor_divide if rounding_mode == "floor" else trunc_divide).inplace(self, other)
+
+
+publish_method("div_", _div_in_place)
+publish_method("divide_", _div_in_place)
+publish_method("__rdiv__", _from_number(true_divide))
 publish_method("multiply_", mul.inplace)
 publish_method("subtract_", sub.inplace)
 publish_method("__iadd__", add.inplace)

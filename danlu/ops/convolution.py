@@ -21,10 +21,10 @@ __all__ = [
 ]
 
 _CPP_NAMES = {
-    "Float": "float", "Double": "double", "Half": "c10::Half", "BFloat16": "c10::BFloat16", "
-    ""Long": "long int",
-    "Int": "int", "Short": "short int", "Char": "signed char", "Byte": "unsigned char", "Bool": "
-    ""bool",
+    "Float": "float", "Double": "double", "Half": "c10::Half", "BFloat16": "c10::BFloat16",
+    "Long": "long int",
+    "Int": "int", "Short": "short int", "Char": "signed char", "Byte": "unsigned char", "Bool":
+    "bool",
     "ComplexFloat": "c10::complex<float>", "ComplexDouble": "c10::complex<double>",
 }  # fmt: skip
 
@@ -119,13 +119,11 @@ def per_dimension(value, rank, name, minimum, problem):
     return values
 
 
-def _settings(rank, stride, dilation, groups):
+def _settings(rank, stride, dilation):
     stride = per_dimension(stride, rank, "stride", 1, "non-positive stride is not supported")
     dilation = per_dimension(
         dilation, rank, "dilation", 1, "dilation should be greater than zero, but got {}"
     )
-    if groups <= 0:
-        raise RuntimeError("non-positive groups is not supported")
     return stride, dilation
 
 
@@ -153,6 +151,8 @@ def _check(name, rank, input, weight, bias, groups, transposed):
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, "
             f"but got input of size: {list(input.shape)}"
         )
+    if groups <= 0:
+        raise RuntimeError("non-positive groups is not supported")
     shape = list(weight.shape)
     if weight.ndim != rank + 2:
         raise RuntimeError(
@@ -207,7 +207,7 @@ def _fits(rank, input, kernel, padding, dilation):
 def _convolve(rank, name, input, weight, bias, stride, padding, dilation, groups):
     _check(name, rank, input, weight, bias, groups, transposed=False)
     kernel = weight._array.shape[2:]
-    stride, dilation = _settings(rank, stride, dilation, groups)
+    stride, dilation = _settings(rank, stride, dilation)
     padding = _padding_pairs(padding, rank, kernel, stride, dilation)
     _fits(rank, input, kernel, padding, dilation)
     if input.ndim == rank + 1:
@@ -220,7 +220,7 @@ def _convolve_transposed(
     rank, name, input, weight, bias, stride, padding, output_padding, groups, dilation
 ):  # fmt: skip
     _check(name, rank, input, weight, bias, groups, transposed=True)
-    stride, dilation = _settings(rank, stride, dilation, groups)
+    stride, dilation = _settings(rank, stride, dilation)
     padding = per_dimension(padding, rank, "padding", 0, "negative padding is not supported")
     extra = per_dimension(
         output_padding, rank, "output_padding", 0, "negative output_padding is not supported"
@@ -393,7 +393,8 @@ def conv_transpose3d(
 
     Example:
         >>> import danlu as torch
-        >>> torch.nn.functional.conv_transpose3d(torch.ones(1, 1, 1, 1, 1), torch.ones(1, 2, 1, 1, 1)).shape
+        >>> x, weight = torch.ones(1, 1, 1, 1, 1), torch.ones(1, 2, 1, 1, 1)
+        >>> torch.nn.functional.conv_transpose3d(x, weight).shape
         torch.Size([1, 2, 1, 1, 1])
     """
     return _convolve_transposed(
@@ -422,7 +423,8 @@ def convolution(input, weight, bias, stride, padding, dilation, transposed, outp
 
     Example:
         >>> import danlu as torch
-        >>> torch.convolution(torch.ones(1, 1, 3), torch.ones(1, 1, 2), None, [1], [0], [1], False, [0], 1)
+        >>> x, weight = torch.ones(1, 1, 3), torch.ones(1, 1, 2)
+        >>> torch.convolution(x, weight, None, [1], [0], [1], False, [0], 1)
         tensor([[[2., 2.]]])
     """
     if weight.ndim - 2 not in _BY_RANK:

@@ -365,9 +365,8 @@ def arange(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devi
     else:
         kind = dtypes.numpy_dtype(dtype)
     if kind.kind in "iu":
-        count = max(0, -int(-((end - start) / step) // 1)) if isinstance(step, float) else None
-        array = np.arange(start, end, step) if count is None else start + step * np.arange(count)
-        array = np.trunc(array).astype(kind) if array.dtype.kind == "f" else array.astype(kind, copy=False)
+        # the limits are truncated first, as PyTorch does for its integer types
+        array = np.arange(int(start), int(end), int(step) or 1).astype(kind, copy=False)
     else:
         # computed in double like PyTorch's, then rounded once
         count = int(np.ceil((end - start) / step))
@@ -398,6 +397,7 @@ def _spaced(start, end, steps, kind):
         step = kind.type((end - start) / (steps - 1))
         values = np.where(i < steps // 2, start + step * i, end - step * (steps - 1 - i))
         return values.astype(kind)
+    start, end = int(start), int(end)
     step = (end - start) / (steps - 1)
     values = np.where(i < steps // 2, start + step * i, end - step * (steps - 1 - i))
     return np.trunc(values.astype(wide)).astype(kind)

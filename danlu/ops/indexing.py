@@ -353,7 +353,7 @@ publish_method("__setitem__", setitem)
 def _need_index(name, index, ndim=None):
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
-    if index._array.dtype.kind not in "iu" or index._array.dtype.itemsize < 4:
+    if index._array.dtype.kind not in "iu":
         raise RuntimeError(
             f"{name}(): Expected dtype int32/int64 for index, got {index.dtype!r}: use index.long()"
         )
@@ -453,6 +453,9 @@ def take_along_dim(input, indices, dim=None, *, out=None):
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1), out=out)
     where = axis(dim, input._array.ndim)
+    size = input._array.shape[where] if input._array.ndim else 1
+    if (indices._array < 0).any():
+        indices = wrap(np.where(indices._array < 0, indices._array + size, indices._array))
     own, other = list(input._array.shape), list(indices._array.shape)
     if len(own) != len(other):
         raise RuntimeError(
@@ -535,7 +538,7 @@ def _check_scatter(name, shape, index, dim, src):
 def _scatter_add(input: Array, src: Array, index, dim):
     result = input.copy()
     if input.ndim == 0:
-        return input + src.reshape(-1)[: index.size].sum()
+        return (input + src.reshape(-1)[: index.size].sum()).astype(input.dtype)
     np.add.at(result, _grid(index, dim), src[tuple(map(slice, index.shape))])
     return result
 
@@ -571,7 +574,9 @@ def _scatter_reduce(input: Array, src: Array, index, dim, reduce, include_self):
     part = src[tuple(map(slice, index.shape))]
     if not include_self:
         neutral = _NEUTRAL[reduce]
-        if np.isinf(neutral) and result.dtype.kind in "iub":
+        if np.isinf(neutral) and result.dtype.kind == "b":
+            neutral = neutral > 0
+        elif np.isinf(neutral) and result.dtype.kind in "iu":
             info = np.iinfo(result.dtype)
             neutral = info.min if neutral < 0 else info.max
         result[places] = neutral
@@ -692,7 +697,7 @@ def index_fill(input, dim, index, value):
     if not isinstance(value, Tensor):
         value = wrap(np.asarray(value, dtype=input._array.dtype))
     if input._array.ndim == 0:
-        return input * 0 + value
+        return input.clone().fill_(value)
     return _assign(input, value, _along(dim, positions, input._array.ndim), False)
 
 

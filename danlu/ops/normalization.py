@@ -11,10 +11,15 @@ from danlu.ops.checks import require_floating
 from danlu.ops.registry import Array, ns, operator
 
 
+def _count(shape, axes):
+    """How many elements each statistic is taken over; 1 of none, whose sums are 0 as well."""
+    return max(prod([shape[axis] for axis in axes]), 1)
+
+
 def _standardized(x, axes, eps):
     """x-hat, the mean, the biased variance and 1 / sqrt(variance + eps) over `axes`, which are kept."""
     xp = ns(x)
-    count = x.dtype.type(prod([x.shape[axis] for axis in axes]))
+    count = x.dtype.type(_count(x.shape, axes))
     mean = x.sum(axis=axes, keepdims=True) / count
     centered = x - mean
     variance = (centered * centered).sum(axis=axes, keepdims=True) / count
@@ -25,7 +30,7 @@ def _standardized(x, axes, eps):
 
 def _through_standardized(g, standardized, scale, axes):
     """The gradient of x from that of x-hat: scale (g - mean(g) - x-hat mean(g x-hat))."""
-    count = prod([standardized.shape[axis] for axis in axes])
+    count = _count(standardized.shape, axes)
     shift = g.sum(axis=axes, keepdims=True)
     slope = (g * standardized).sum(axis=axes, keepdims=True)
     return (g - (shift + standardized * slope) * (1 / count)) * scale
@@ -33,7 +38,7 @@ def _through_standardized(g, standardized, scale, axes):
 
 def _through_statistics(grad, g_mean, g_scale, standardized, scale, axes):
     """Add what reaches x through the returned statistics; only second derivatives do."""
-    count = prod([standardized.shape[axis] for axis in axes])
+    count = _count(standardized.shape, axes)
     if g_mean is not None:
         grad = _plus(grad, ns(g_mean).broadcast_to(g_mean * (1 / count), standardized.shape))
     if g_scale is not None:
@@ -223,7 +228,8 @@ def native_group_norm(
 ):
     """Standardise each group of channels of each sample; returns the result, the mean and the scale."""
     require_floating(input, "GroupNormKernelImpl")
-    grouped = input.reshape((input.shape[0], num_groups, -1))  # (N, C, *) -> (N, G, C/G *)
+    size = prod(input.shape[1:]) // num_groups
+    grouped = input.reshape((input.shape[0], num_groups, size))  # (N, C, *) -> (N, G, C/G *)
     out, mean, _, scale = _standardized(grouped, (2,), eps)
     return _affine(out.reshape(input.shape), weight, bias, _channels(input.shape)), mean, scale
 

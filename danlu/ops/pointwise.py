@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from danlu.ops.registry import Array, elementwise, ns, operator
+from danlu.tensor import publish_method
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
@@ -101,11 +102,19 @@ negative = neg
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, "1 / x.", lambda g, out: -g * _conj(out * out)
 )
+def _square(x):
+    return np.square(x.astype(np.int64) if x.dtype.kind == "b" else x)
+
+
+def _sign(x):
+    return x.copy() if x.dtype.kind == "b" else np.sign(x)
+
+
 square = elementwise(
-    "square", np.square, "x * x.", lambda g, input: g * _conj(2 * input), promote=None, node="Pow"
+    "square", _square, "x * x.", lambda g, input: g * _conj(2 * input), promote=None, node="Pow"
 )
 sign = elementwise(
-    "sign", np.sign, "-1, 0 or 1 by the sign of each element.", lambda g: g * 0, promote=None
+    "sign", _sign, "-1, 0 or 1 by the sign of each element.", lambda g: g * 0, promote=None
 )
 ceil = elementwise("ceil", np.ceil, "The next integer upwards.", lambda g: g * 0, promote=None)
 floor = elementwise("floor", np.floor, "The next integer downwards.", lambda g: g * 0, promote=None)
@@ -235,7 +244,7 @@ def _(g):
     return g * 1j
 
 
-@operator(inplace=True, method=("conj", "conj_physical", "resolve_conj"))
+@operator(inplace=True, method=("conj", "conj_physical"))
 def conj_physical(input: Array):
     """The complex conjugate."""
     return ns(input).conj(input) if input.dtype.kind == "c" else input
@@ -247,6 +256,9 @@ def _(g):
 
 
 conj = conj_physical
+# danlu conjugates and negates at once, never lazily: there is nothing to resolve
+publish_method("resolve_conj", lambda self: self)
+publish_method("resolve_neg", lambda self: self)
 
 
 @operator()

@@ -382,7 +382,8 @@ def _unpooled_sizes(sizes, kernel, stride, padding, output_size):
     for axis, (size, each, s) in enumerate(zip(wanted, default, stride)):
         if not each - s < size < each + s:
             raise ValueError(
-                f'invalid output_size "{wanted}" (dim {axis} must be between {each - s} and {each + s})'
+                f'invalid output_size "{wanted}" '
+                f"(dim {axis} must be between {each - s} and {each + s})"
             )
     return wanted
 
@@ -393,7 +394,8 @@ def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_siz
     Example:
         >>> import danlu as torch
         >>> F = torch.nn.functional
-        >>> F.max_unpool1d(*F.max_pool1d(torch.tensor([[1.0, 3.0, 2.0, 0.0]]), 2, return_indices=True), 2)
+        >>> x = torch.tensor([[1.0, 3.0, 2.0, 0.0]])
+        >>> F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2)
         tensor([[0., 3., 2., 0.]])
     """
     return _max_unpooling(1, input, indices, kernel_size, stride, padding, output_size)

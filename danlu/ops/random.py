@@ -7,6 +7,7 @@ import numpy as np
 from danlu.backend import dtypes
 from danlu.backend import random as draws
 from danlu.backend.layout import contiguous_format
+from danlu.ops import random_inplace  # noqa: F401  (publishes uniform_, normal_, ... as methods)
 from danlu.ops.creation import finish, kind_or_default
 from danlu.ops.random_fill import (
     FLOATS,
@@ -23,7 +24,6 @@ from danlu.ops.random_operators import bernoulli, multinomial, normal_around, po
 from danlu.ops.random_state import (
     Generator,
     default_generator,
-    fork_rng,
     get_rng_state,
     initial_seed,
     manual_seed,
@@ -34,8 +34,8 @@ from danlu.ops.registry import scalar_name
 from danlu.tensor import Tensor, state, wrap
 
 __all__ = [
-    "Generator", "bernoulli", "default_generator", "fork_rng", "get_rng_state", "initial_seed",
-    "manual_seed", "multinomial", "normal", "poisson", "rand", "rand_like", "randint",
+    "Generator", "bernoulli", "default_generator", "get_rng_state", "initial_seed", "manual_seed",
+    "multinomial", "normal", "poisson", "rand", "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
 ]  # fmt: skip
 
@@ -364,7 +364,7 @@ def randperm(
         >>> import danlu as torch
         >>> _ = torch.manual_seed(0)
         >>> torch.randperm(5)
-        tensor([4, 1, 0, 3, 2])
+        tensor([4, 0, 1, 3, 2])
     """
     n = integer(n, "randperm", "n")
     if n < 0:

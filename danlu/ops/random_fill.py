@@ -21,6 +21,10 @@ __all__ = [
 # significant bits of the floating-point types that have random kernels
 _DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 FLOATS = frozenset(_DIGITS)
+_LARGEST = {
+    "float16": 65504.0, "bfloat16": 255 * 2.0**120, "float32": (2 - 2.0**-23) * 2.0**127,
+    "float64": (2 - 2.0**-52) * 2.0**1023,
+}  # fmt: skip
 INTEGERS = frozenset(("uint8", "int8", "int16", "int32", "int64"))
 _COMPLEX = frozenset(("complex64", "complex128"))
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
@@ -49,8 +53,8 @@ def require_kind(array, kinds, kernel: str) -> None:
     Raises:
         NotImplementedError: the array's type is not among `kinds`.
     """
-    if array.dtype.name not in kinds:
-        kind = dtypes.of_array(array)
+    kind = dtypes.of_array(array)
+    if kind.name not in kinds:
         raise NotImplementedError(
             f"\"{kernel}\" not implemented for '{scalar_name(kind)}': "
             f"expected one of {', '.join(sorted(kinds))}"
@@ -58,7 +62,7 @@ def require_kind(array, kinds, kernel: str) -> None:
 
 
 def _require_continuous(array, distribution: str) -> None:
-    if array.dtype.name not in FLOATS:
+    if dtypes.of_array(array).name not in FLOATS:
         raise RuntimeError(
             f"{distribution} distribution is a continuous probability distribution. dtype must be "
             f"a floating point but you specified {scalar_name(dtypes.of_array(array))}"
@@ -101,7 +105,7 @@ def fill_uniform(array, low, high, generator):
     require_kind(array, FLOATS | _COMPLEX, "check_uniform_bounds")
     if low != 0.0 or high != 1.0:
         kind = dtypes.of_array(array).to_real()
-        largest = dtypes.finfo(kind).max
+        largest = _LARGEST[kind.name]
         for name, bound in (("from", low), ("to", high)):
             if not abs(bound) <= largest:
                 raise RuntimeError(f"{name} is out of bounds for {kind.name}: {bound:g}")
@@ -200,7 +204,7 @@ def _limits(kind: str) -> tuple[int, int]:
 def _without_rounding_out(low: int, high: int, array) -> tuple[int, int]:
     """Move bounds inward, to where no draw from [low, high) leaves it when it is rounded to the
     array's float type."""
-    digits = _DIGITS[array.dtype.name]
+    digits = _DIGITS[dtypes.of_array(array).name]
 
     def rounded(value: int) -> int:
         return int(draws.cast(np.array([value]), array.dtype)[0])
@@ -216,7 +220,7 @@ def _without_rounding_out(low: int, high: int, array) -> tuple[int, int]:
 def fill_integers(array, low, high, generator):
     """Checked values of `random_` for an array: [low, high), up to the dtype's limit if `high` is
     None, from 0 if `low` is None as well."""
-    kind = array.dtype.name
+    kind = dtypes.of_array(array).name
     if low is None and high is None:
         require_kind(array, FLOATS | INTEGERS | {"bool"}, "random_kernel_cpu")
         limit = _limits(kind)[1]
@@ -246,18 +250,16 @@ def fill_integers(array, low, high, generator):
 
 
 def _require_in_range(kind: str, first: int, last: int) -> None:
-    least, largest = _limits(kind)
-    if kind in FLOATS:
-        exact, largest = largest, dtypes.finfo(dtypes.BY_NAME[kind]).max
-        least = -largest
+    exact = _limits(kind)
+    least, largest = (-_LARGEST[kind], _LARGEST[kind]) if kind in FLOATS else exact
     for name, bound in (("from", first), ("to - 1", last)):
         if not least <= bound <= largest:
             raise RuntimeError(
                 f"{name} is out of bounds for {kind}: {bound} is not in [{least}, {largest}]"
             )
-        if kind in FLOATS and abs(bound) > exact:
+        if not exact[0] <= bound <= exact[1]:
             warnings.warn(
-                f"{name} is out of bounds [-{exact}, {exact}]: {kind} cannot represent every "
+                f"{name} is out of bounds {list(exact)}: {kind} cannot represent every "
                 "integer beyond, so the draw is not uniform",
                 UserWarning,
                 stacklevel=5,

@@ -192,7 +192,7 @@ def cauchy_(self, median=0.0, sigma=1.0, *, generator=None):
         >>> import danlu as torch
         >>> _ = torch.manual_seed(0)
         >>> torch.empty(2).cauchy_()
-        tensor([-0.0940,  0.7528])
+        tensor([10.5977,  0.7648])
     """
     median, sigma = number(median, "cauchy_", "median"), number(sigma, "cauchy_", "sigma")
     return _overwrite(self, fill_cauchy, median, sigma, stream(generator))
@@ -238,7 +238,7 @@ def bernoulli_(self, p=0.5, *, generator=None):
         >>> import danlu as torch
         >>> _ = torch.manual_seed(0)
         >>> torch.empty(5).bernoulli_(0.8)
-        tensor([0., 1., 1., 1., 1.])
+        tensor([0., 1., 1., 0., 1.])
     """
     p = p._array if isinstance(p, Tensor) else number(p, "bernoulli_", "p")
     return _overwrite(self, fill_bernoulli, p, stream(generator))

@@ -27,7 +27,15 @@ __all__ = ["bernoulli", "multinomial", "normal_around", "poisson"]
 @operator(method=False, name="Normal")
 def normal_around(mean: Array, std: Array | None, scale, generator):
     """Standard normals times `std` (or the number `scale`) plus `mean`; neither gets a gradient."""
-    shape = mean.shape if std is None else np.broadcast_shapes(mean.shape, std.shape)
+    shape = mean.shape
+    if std is not None:
+        try:
+            shape = np.broadcast_shapes(mean.shape, std.shape)
+        except ValueError:
+            raise RuntimeError(
+                f"normal(): the shape {list(mean.shape)} of mean must match the shape "
+                f"{list(std.shape)} of std, or broadcast with it"
+            ) from None
     values = fill_normal(np.empty(shape, mean.dtype), 0.0, scale, generator)
     if std is not None:
         np.multiply(values, std, out=values, casting="same_kind")
@@ -89,7 +97,7 @@ def poisson(input: Array, generator=None):
         >>> import danlu as torch
         >>> _ = torch.manual_seed(0)
         >>> torch.poisson(torch.tensor([1.0, 5.0, 50.0]))
-        tensor([ 0.,  6., 46.])
+        tensor([ 2.,  6., 49.])
     """
     require_kind(input, FLOATS, "poisson_cpu")
     if not (input >= 0).all():

@@ -282,7 +282,8 @@ def lstm(input, *args):
         >>> import danlu as torch
         >>> layer = torch.nn.LSTM(2, 3)
         >>> x, zeros = torch.zeros(4, 1, 2), torch.zeros(1, 1, 3)
-        >>> out, h, c = torch.lstm(x, (zeros, zeros), list(layer.parameters()), True, 1, 0.0, True, False, False)
+        >>> weights = list(layer.parameters())
+        >>> out, h, c = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, True, False, False)
         >>> out.shape
         torch.Size([4, 1, 3])
     """
@@ -377,7 +378,8 @@ def rnn_relu_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
 
     Example:
         >>> import danlu as torch
-        >>> torch.rnn_relu_cell(torch.ones(1, 2), torch.zeros(1, 1), torch.ones(1, 2), torch.ones(1, 1))
+        >>> x, h = torch.ones(1, 2), torch.zeros(1, 1)
+        >>> torch.rnn_relu_cell(x, h, torch.ones(1, 2), torch.ones(1, 1))
         tensor([[2.]])
     """
     _check_cell(input, (hx,), w_ih, w_hh, 1)

@@ -382,7 +382,7 @@ def _general(op):
         if op.view:
             _mark_views(made if many else (made,), tensors[0])
         if op.differentiable:
-            tracked = [t if t.__class__ not in NUMBERS else None for t in tensors] if promote else tensors
+            tracked = [t if isinstance(t, Tensor) else None for t in tensors] if promote else tensors
             needs = _needs_of(tracked)
             if True in needs and state.grad:
                 outs = made if many else (made,)

@@ -227,9 +227,9 @@ def sum_to(gradient, shape):
 
 def cast_gradient(gradient, kind):
     """A gradient in its input's dtype; the real part where a real input met complex ones."""
-    if gradient.dtype.kind == "c" if isinstance(gradient, np.ndarray) else gradient.is_complex():
-        if np.dtype(kind).kind != "c":
-            gradient = gradient.real
+    from_complex = getattr(gradient, "_array", gradient).dtype.kind == "c"
+    if from_complex and np.dtype(kind).kind != "c":
+        gradient = gradient.real
     return gradient.astype(kind)
 
 

@@ -429,10 +429,10 @@ def _(g, dims):
     return ns(g).flip(g, axis=dims)
 
 
-def flip(input, *dims, axis=None):
-    """The order of elements reversed along these dimensions."""
-    dims = sizes_of(dims) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
-    return _flip(input, dims)
+def flip(input, *sizes, dims=None, axis=None):
+    """The order of elements reversed along these dimensions, given as ints or one sequence (`dims`)."""
+    given = dims if axis is None else axis
+    return _flip(input, sizes_of(sizes if given is None else (given,) if isinstance(given, int) else given))
 
 
 publish_method("flip", flip)

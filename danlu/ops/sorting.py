@@ -168,7 +168,9 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan, out):
     if interpolation == "midpoint":
         weight = wrap(np.full(ranks.shape, 0.5, input._array.dtype))
     found = low.lerp(high, weight)
-    if keepdim:
+    if original == 0:
+        found = found.reshape(-1)
+    elif keepdim:
         found = found.unsqueeze(-1 if dim is None else where + 1)
         if dim is None:
             found = found.reshape((len(ranks),) + (1,) * original)
@@ -278,7 +280,9 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
                 f"boundaries tensor and input value tensor must match, but we got boundaries tensor {list(keys.shape)} "
                 f"and input value tensor {list(values.shape)}"
             )
-        flat_keys, flat = keys.reshape(-1, keys.shape[-1]), values.reshape(-1, values.shape[-1])
+        count = int(np.prod(keys.shape[:-1]))
+        flat_keys = keys.reshape(count, keys.shape[-1])
+        flat = values.reshape(count, values.shape[-1])
         rows = [np.searchsorted(k, v, where) for k, v in zip(flat_keys, flat)]
         found = np.stack(rows).reshape(values.shape) if rows else np.zeros(values.shape, np.int64)
     made = wrap(np.asarray(found, dtype=np.int32 if out_int32 else np.int64))

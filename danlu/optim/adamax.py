@@ -71,6 +71,6 @@ class Adamax(FormulaOptimizer):
         bundle.lerp_(exp_avg, grad, 1 - beta1)
         xp.multiply(exp_inf, bundle.constant(beta2), exp_inf)
         size = xp.abs(grad, bundle.more)
-        xp.maximum(exp_inf, xp.add(size, bundle.constant(group["eps"]), size), exp_inf)
+        xp.maximum(exp_inf, xp.add(size, bundle.constant(group["eps"]), size), out=exp_inf)
         rate = as_number(group["lr"]) / (1 - beta1**bundle.step)
         bundle.addcdiv_(bundle.param, exp_avg, exp_inf, -rate)

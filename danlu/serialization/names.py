@@ -28,7 +28,7 @@ class StorageType:
         self.dtype = dtype
 
 
-STORAGE_TYPES = {
+STORAGE_TYPES: dict[dtypes.dtype | None, StorageType] = {
     dtype: StorageType(name, dtype) for dtype, name in rebuild.LEGACY_STORAGE_DTYPES.items()
 }
 UNTYPED = STORAGE_TYPES[None] = StorageType("UntypedStorage", None)

@@ -191,6 +191,17 @@ def test_optimizer_and_module_state():
     optimizer.load_state_dict(again["optimizer"])
 
 
+def test_whole_models_of_pytorch():
+    theirs = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Dropout(0.5))
+    theirs.eval()
+    ours = from_torch(theirs, {"weights_only": False})
+    assert repr(ours) == repr(theirs)
+    assert not ours.training
+    result = ours(wrap(np.ones((1, 2), "float32")))
+    expected = theirs(torch.ones(1, 2)).detach().numpy()
+    np.testing.assert_allclose(result._array, expected, rtol=1e-6)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     hnp.arrays(

@@ -159,6 +159,19 @@ class TestRoundTrip:
         assert again[1].group == 3
         assert type(again[1]) is danlu.nn.Parameter
 
+    def test_whole_models_are_for_trusted_files(self):
+        model = danlu.nn.Sequential(danlu.nn.Linear(2, 3), danlu.nn.ReLU())
+        again = round_trip(model, {"weights_only": False})
+        assert repr(again) == repr(model)
+        assert_same(dict(again.state_dict()), dict(model.state_dict()))
+        with pytest.raises(pickle.UnpicklingError, match=r"torch\.nn\.Sequential"):
+            round_trip(model)
+
+    def test_names_that_danlu_lacks(self):
+        unknown = with_pickle(b"\x80\x02ctorch.nn\nNoSuchLayer\n.")
+        with pytest.raises(pickle.UnpicklingError, match=r"torch\.nn\.NoSuchLayer"):
+            danlu.load(unknown, weights_only=False)
+
     def test_optimizer_state(self):
         state = {
             "state": {0: {"step": wrap(np.array(3.0, "float32")), "exp_avg": ranged(2, 3)}},

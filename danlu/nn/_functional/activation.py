@@ -19,6 +19,7 @@ from danlu.ops.activation import (
     tanhshrink,
 )
 from danlu.ops.pointwise import sigmoid, tanh
+from danlu.ops.registry import ns
 from danlu.tensor import wrap
 
 __all__ = [
@@ -293,7 +294,7 @@ def rrelu(input, lower=_RRELU_LOWER, upper=_RRELU_UPPER, training=False, inplace
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     array = input._array
-    slopes = array * 0 + 1
+    slopes = ns(array).ones_like(array)
     is_below = array <= 0
     generator = random.default_generator
     unit = random.uniform(generator, (int(is_below.sum()),), float64.numpy)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from danlu.ops.linalg import norm
+from danlu.linalg import vector_norm
+from danlu.ops.binary import div
+from danlu.ops.creation import triu_indices
+from danlu.ops.shape import broadcast_tensors
 
 __all__ = ["cosine_similarity", "normalize", "pairwise_distance", "pdist"]
 
@@ -27,8 +30,10 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """
     if not (x1.is_floating_point() or x2.is_floating_point()):
         raise RuntimeError("expected common dtype to be floating point, yet common dtype is " + str(x1.dtype))
-    unit1 = x1 / norm(x1, 2, dim, keepdim=True).clamp(min=eps)
-    unit2 = x2 / norm(x2, 2, dim, keepdim=True).clamp(min=eps)
+    if x1._array.shape != x2._array.shape:
+        x1, x2 = broadcast_tensors(x1, x2)
+    unit1 = x1 / vector_norm(x1, 2, dim, True).clamp(min=eps)
+    unit2 = x2 / vector_norm(x2, 2, dim, True).clamp(min=eps)
     return (unit1 * unit2).sum(dim)
 
 
@@ -50,7 +55,7 @@ def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
         >>> torch.nn.functional.pairwise_distance(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
         tensor([5.0000])
     """
-    return norm(x1 - x2 + eps, p, -1, keepdim=keepdim)
+    return vector_norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def pdist(input, p=2):
@@ -73,10 +78,8 @@ def pdist(input, p=2):
     """
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
-    from danlu.ops.creation import triu_indices
-
     first, second = triu_indices(input.shape[0], input.shape[0], 1)
-    return norm(input[first] - input[second], p, -1)
+    return vector_norm(input[first] - input[second], p, -1)
 
 
 def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
@@ -97,7 +100,5 @@ def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
         >>> torch.nn.functional.normalize(torch.tensor([[3.0, 4.0]]))
         tensor([[0.6000, 0.8000]])
     """
-    from danlu.ops.binary import div
-
-    length = norm(input, p, dim, keepdim=True).clamp(min=eps)
+    length = vector_norm(input, p, dim, True).clamp(min=eps)
     return div(input, length) if out is None else div(input, length, out=out)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from math import prod
 
+from danlu.backend.dtypes import finfo
 from danlu.ops import normalization as ops
+from danlu.ops.joining import cat
 from danlu.size import Size
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
@@ -55,8 +57,6 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
         tensor([[0.2000, 1.4000]])
     """
     if eps is None:
-        from danlu.backend.dtypes import finfo
-
         eps = finfo(input.dtype).eps
     return ops.native_rms_norm(input, weight, tuple(normalized_shape), eps)
 
@@ -101,6 +101,15 @@ def _update_running(running_mean, running_var, mean, scale, eps, count, momentum
         _update(running_var, unbiased, momentum)
 
 
+def _of_nothing(input, weight, bias):
+    """An empty batch stays empty and teaches nothing, but the parameters get gradients of zero."""
+    out = input.clone()
+    for parameter, joined in ((weight, out.mul), (bias, out.add)):
+        if parameter is not None and parameter.numel():
+            out = joined(parameter[0])
+    return out
+
+
 def batch_norm(
     input,
     running_mean,
@@ -137,6 +146,8 @@ def batch_norm(
                 [ 1.0000]])
     """
     shape = input._array.shape
+    if not prod(shape):
+        return _of_nothing(input, weight, bias)
     _check_channels(
         shape, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
@@ -148,7 +159,7 @@ def batch_norm(
                 "Expected running_mean and running_var to be defined when training is False"
             )
         return ops.batch_norm_inference(input, weight, bias, running_mean, running_var, eps)
-    count = prod(shape) // max(shape[1], 1)
+    count = prod(shape) // shape[1]
     _require_several_values(count, shape)
     if eps <= 0:
         raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
@@ -284,8 +295,6 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
         raise ValueError(f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)")
     if not input.numel():
         return input
-    from danlu.ops.joining import cat
-
     channels = input.shape[1]
     before = input.new_zeros((input.shape[0], size // 2, *input.shape[2:]))
     after = input.new_zeros((input.shape[0], (size - 1) // 2, *input.shape[2:]))

@@ -12,18 +12,13 @@ from danlu.ops.activation import logsigmoid, softplus
 from danlu.ops.binary import minimum, xlogy
 from danlu.ops.checks import require_reduction
 from danlu.ops.cross_entropy import pick_class
+from danlu.ops.indexing import where
 
 __all__ = [
     "cosine_embedding_loss", "gaussian_nll_loss", "hinge_embedding_loss", "kl_div", "margin_ranking_loss",
     "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "poisson_nll_loss",
     "soft_margin_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss",
 ]  # fmt: skip
-
-
-def _where(condition, a, b):
-    from danlu.ops.indexing import where
-
-    return where(condition, a, b)
 
 
 def kl_div(
@@ -251,7 +246,7 @@ def cosine_embedding_loss(
     product = (input1 * input2).sum(-1)
     norms = ((input1 * input1).sum(-1) + epsilon) * ((input2 * input2).sum(-1) + epsilon)
     cosine = product / norms.sqrt()
-    losses = _where(target == 1, 1 - cosine, 0.0) + _where(
+    losses = where(target == 1, 1 - cosine, 0.0) + where(
         target == -1, (cosine - margin).clamp(min=0), 0.0
     )
     return reduce_losses(losses, reduction)
@@ -280,8 +275,8 @@ def hinge_embedding_loss(
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    losses = _where(target != 1, (margin - input).clamp(min=0), 0.0)
-    losses = losses + _where(target != -1, input, 0.0)
+    losses = where(target != 1, (margin - input).clamp(min=0), 0.0)
+    losses = losses + where(target != -1, input, 0.0)
     return reduce_losses(losses, reduction)
 
 

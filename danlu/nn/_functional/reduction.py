@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from danlu.ops.checks import require_reduction
+from danlu.ops.shape import broadcast_tensors
 
 __all__ = ["legacy_reduction", "reduce_losses", "same_size", "shape_repair"]
 
@@ -48,8 +49,6 @@ def shape_repair(input_shape, target_shape) -> str:
 
 def same_size(input, target):
     """Input and target broadcast to one shape; a warning where they had two."""
-    from danlu.ops.shape import broadcast_tensors
-
     warnings.warn(
         f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
         "This will likely lead to incorrect results due to broadcasting. "

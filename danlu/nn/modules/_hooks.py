@@ -189,7 +189,8 @@ def _choose_global_kind(full: bool) -> None:
 
 def backward_hooks_of(module) -> tuple[list, list]:
     """The full and the old-style backward hooks that a call of ``module`` must set up."""
-    full, partial = [], []
+    full: list = []
+    partial: list = []
     if _global_backward_hooks:
         (full if _global_is_full_backward_hook else partial).extend(_global_backward_hooks.values())
     (full if module._is_full_backward_hook else partial).extend(module._backward_hooks.values())

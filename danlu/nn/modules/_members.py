@@ -52,7 +52,7 @@ class MemberTable(dict):
         for name, value in dict(*entries, **named).items():
             self[name] = value
 
-    def __ior__(self, entries):
+    def __ior__(self, entries):  # type: ignore[misc]
         self.update(entries)
         return self
 

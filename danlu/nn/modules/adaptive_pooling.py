@@ -7,8 +7,8 @@ from danlu.nn.modules._sizes import repeated
 from danlu.nn.modules.module import Module
 
 __all__ = [
-    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "
-    ""AdaptiveMaxPool2d",
+    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d",
 ]  # fmt: skip
 
@@ -152,7 +152,8 @@ class _FractionalMaxPoolNd(Module):
     function: staticmethod
 
     def __init__(
-        self, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
+        self, kernel_size, output_size=None, output_ratio=None, return_indices=False,
+        _random_samples=None,
     ):  # fmt: skip
         super().__init__()
         rank, name = self.rank, type(self).__name__

@@ -31,11 +31,19 @@ class _IndexedModules(Module):
     def _key_at(self, index) -> str:
         return list(self._modules)[_position(index, len(self._modules))]
 
+    def _selected(self, where: slice):
+        return type(self)(list(self._modules.values())[where])
+
     def __len__(self):
         return len(self._modules)
 
     def __iter__(self):
         return iter(self._modules.values())
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self._selected(index)
+        return self._modules[self._key_at(index)]
 
     def __setitem__(self, index, module):
         setattr(self, self._key_at(index), module)
@@ -50,6 +58,17 @@ class _IndexedModules(Module):
     def append(self, module: Module):
         """Add a module at the end."""
         self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]):
+        """Add modules at the end."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(
+                f"{self._get_name()}.extend should be called with an iterable, "
+                f"but got {type(modules).__name__}"
+            )
+        for module in list(modules):
+            self.append(module)
         return self
 
     def pop(self, key):
@@ -93,10 +112,8 @@ class Sequential(_IndexedModules):
             input = module(input)
         return input
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return type(self)(OrderedDict(list(self._modules.items())[index]))
-        return self._modules[self._key_at(index)]
+    def _selected(self, where: slice):
+        return type(self)(OrderedDict(list(self._modules.items())[where]))
 
     def __add__(self, other):
         _check_sequential(other)
@@ -123,12 +140,6 @@ class Sequential(_IndexedModules):
         if not -len(self) <= index <= len(self):
             raise IndexError(f"Index out of range: {index}")
         self._insert(index, module)
-        return self
-
-    def extend(self, sequential: Iterable[Module]):
-        """Add modules at the end."""
-        for module in sequential:
-            self.append(module)
         return self
 
 
@@ -166,11 +177,6 @@ class ModuleList(_IndexedModules):
         if modules is not None:
             self.extend(modules)
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return type(self)(list(self._modules.values())[index])
-        return self._modules[self._key_at(index)]
-
     def __iadd__(self, modules: Iterable[Module]):
         return self.extend(modules)
 
@@ -180,17 +186,6 @@ class ModuleList(_IndexedModules):
     def insert(self, index: int, module: Module) -> None:
         """Put a module before the one at ``index``."""
         self._insert(index, module)
-
-    def extend(self, modules: Iterable[Module]):
-        """Add modules at the end."""
-        if not isinstance(modules, Iterable):
-            raise TypeError(
-                "ModuleList.extend should be called with an iterable, "
-                f"but got {type(modules).__name__}"
-            )
-        for module in list(modules):
-            self.append(module)
-        return self
 
     def __repr__(self):
         blocks: list[list] = []  # [first index, last index, text], equal neighbours together
@@ -286,16 +281,18 @@ def _pairs(entries, container: str, mappings: tuple):
             f"{container}.update should be called with an iterable of key/value pairs, "
             f"but got {type(entries).__name__}"
         )
-    pairs = list(entries)
-    for i, pair in enumerate(pairs):
+    pairs = []
+    for i, pair in enumerate(entries):
         if not isinstance(pair, Iterable):
             raise TypeError(
                 f"{container} update sequence element #{i} should be Iterable; "
                 f"is {type(pair).__name__}"
             )
-        if len(pair) != 2:
+        pairs.append(tuple(pair))
+        if len(pairs[i]) != 2:
             raise ValueError(
-                f"{container} update sequence element #{i} has length {len(pair)}; 2 is required"
+                f"{container} update sequence element #{i} has length {len(pairs[i])}; "
+                "2 is required"
             )
     return pairs
 

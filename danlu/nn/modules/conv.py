@@ -13,8 +13,8 @@ from danlu.nn.parameter import Parameter, UninitializedParameter
 from danlu.ops.creation import empty
 
 __all__ = [
-    "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "
-    ""LazyConv1d",
+    "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+    "LazyConv1d",
     "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d",
 ]  # fmt: skip
 
@@ -35,8 +35,8 @@ class _ConvNd(Module):
     transposed = False
 
     def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
-        padding_mode="zeros", device=None, dtype=None, *, output_padding=0,
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1,
+        bias=True, padding_mode="zeros", device=None, dtype=None, *, output_padding=0,
     ):  # fmt: skip
         super().__init__()
         rank = self.rank
@@ -112,7 +112,8 @@ class _ConvNd(Module):
 
     def extra_repr(self):
         rank = self.rank
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        text += f", stride={self.stride}"
         if self.padding != (0,) * rank:
             text += f", padding={self.padding}"
         if self.dilation != (1,) * rank:
@@ -207,16 +208,16 @@ class _ConvTransposeNd(_ConvNd):
     transposed = True
 
     def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1,
-        bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None,
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0,
+        groups=1, bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None,
     ):  # fmt: skip
         if padding_mode != "zeros":
             raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         if isinstance(padding, str):
             raise TypeError(f"{type(self).__name__} takes padding as numbers, but got {padding!r}")
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode,
-            device, dtype, output_padding=output_padding,
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
+            padding_mode, device, dtype, output_padding=output_padding,
         )  # fmt: skip
 
     def forward(self, input, output_size=None):
@@ -385,8 +386,8 @@ class _LazyConvTransposeNd(_LazyConv):
         dilation=1, padding_mode="zeros", device=None, dtype=None,
     ):  # fmt: skip
         super().__init__(
-            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode,
-            device, dtype,
+            0, 0, kernel_size, stride, padding, output_padding, groups, False, dilation,
+            padding_mode, device, dtype,
         )  # fmt: skip
         self._wait_for_input(out_channels, bias, {"device": device, "dtype": dtype})
 

@@ -106,7 +106,7 @@ class ParametrizationList(ModuleList):
         before = original.detach()
         self.is_tensor = isinstance(value, Tensor)
         self.ntensors = 1 if self.is_tensor else len(value)
-        if self.is_tensor:
+        if isinstance(value, Tensor):
             _check_same(
                 "`right_inverse`, when it outputs one tensor,", original, value, shape=False
             )
@@ -151,6 +151,7 @@ class ParametrizationList(ModuleList):
                     f"parametrization {type(module).__name__} does not implement right_inverse."
                 )
             value = module.right_inverse(value)
+        values: Sequence
         if self.is_tensor:
             values = [value]
         elif not isinstance(value, Sequence):
@@ -191,7 +192,7 @@ def _parametrized_class(cls: type) -> type:
             "module.state_dict() and load it into a module parametrized in the same way"
         )
 
-    attributes = {"__getstate__": __getstate__}
+    attributes: dict = {"__getstate__": __getstate__}
     if not hasattr(cls, "__deepcopy__"):
         attributes["__deepcopy__"] = __deepcopy__
     return type(f"Parametrized{cls.__name__}", (cls,), attributes)

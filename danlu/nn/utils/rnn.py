@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from itertools import pairwise
 
 from danlu.ops.creation import full, tensor
 from danlu.ops.joining import cat, stack
@@ -144,7 +145,8 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
 
     Example:
         >>> import danlu as torch
-        >>> torch.nn.utils.rnn.pack_padded_sequence(torch.tensor([[1, 4], [2, 5], [3, 0]]), [3, 2]).data
+        >>> padded = torch.tensor([[1, 4], [2, 5], [3, 0]])
+        >>> torch.nn.utils.rnn.pack_padded_sequence(padded, [3, 2]).data
         tensor([1, 4, 2, 5, 3])
     """
     if not isinstance(lengths, Tensor):
@@ -180,7 +182,7 @@ def _check_lengths(counts, steps, batch):
             "Length of all samples has to be greater than 0, but found an element in 'lengths' "
             "that is <= 0"
         )
-    if any(first < second for first, second in zip(counts, counts[1:])):
+    if any(first < second for first, second in pairwise(counts)):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You "
             "can pass "
@@ -258,7 +260,8 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
 
     Example:
         >>> import danlu as torch
-        >>> torch.nn.utils.rnn.pad_sequence([torch.tensor([1, 2]), torch.tensor([3])], batch_first=True)
+        >>> sequences = [torch.tensor([1, 2]), torch.tensor([3])]
+        >>> torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
         tensor([[1, 2],
                 [3, 0]])
     """

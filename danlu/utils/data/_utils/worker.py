@@ -83,17 +83,17 @@ class CaughtError:
 
     def reraise(self) -> None:
         """Raise an exception of the same type whose message holds the worker's traceback."""
-        text = f"Caught {self.text_kind()} {self.where}.\nOriginal {self.text}"
+        text = f"Caught {self.kind.__name__} {self.where}.\nOriginal {self.text}"
         if self.kind is KeyError:
             raise KeyError(KeyErrorMessage(text))
         try:
             error = self.kind(message=text) if hasattr(self.kind, "message") else self.kind(text)
         except Exception:  # the class wants other arguments
             error = RuntimeError(text)
-        raise error
-
-    def text_kind(self) -> str:
-        return self.kind.__name__
+        try:
+            raise error
+        finally:
+            del error  # a frame that holds its own exception keeps the iterator alive
 
 
 def seed_everything(base_seed: int, worker_id: int) -> int:
