@@ -68,7 +68,7 @@ class StepRunner:
         if self._learns:
             self.learn(loss)
         self._feed.add(preds, labels)
-        return {self._loss_name: loss.detach()}, {}
+        return {self._loss_name: wrap(loss._array)}, {}
 
     def learn(self, loss):
         """Backward, and the step of optimizer and scheduler where the gradients are complete.
@@ -215,7 +215,7 @@ class MetricFeed:
     def __init__(self, metrics):
         self._lazy = [m for m in metrics.values() if getattr(m, "rows_decide", False)]
         self._prompt = [m for m in metrics.values() if not getattr(m, "rows_decide", False)]
-        self._preds, self._labels, self._bytes, self._kind = [], [], 0, None
+        self._pending, self._bytes = [], 0
 
     def add(self, preds, labels):
         """Takes one batch."""
@@ -226,27 +226,23 @@ class MetricFeed:
         if not (isinstance(preds, Tensor) and isinstance(labels, Tensor)):
             self._update(preds, labels)
             return
-        p, y = preds._array, labels._array
-        kind = (p.dtype, p.shape[1:], y.dtype, y.shape[1:])
-        if kind != self._kind:
-            self.flush()
-            self._kind = kind
-        if not (p.ndim and y.ndim) or p.shape[0] != y.shape[0]:
-            self._update(preds.detach(), labels)
-            return
         # Copies: a loader may fill the same memory with the next batch.
-        self._preds.append(p.copy())
-        self._labels.append(y.copy())
-        self._bytes += p.nbytes + y.nbytes
+        preds, labels = preds._array.copy(), labels._array.copy()
+        self._pending.append((preds, labels))
+        self._bytes += preds.nbytes + labels.nbytes
         if self._bytes > self._PENDING_BYTES:
             self.flush()
 
     def flush(self):
         """Updates the metrics with all batches taken so far."""
-        if self._preds:
-            xp = self._preds[0].__array_namespace__()
-            preds, labels = xp.concat(self._preds), xp.concat(self._labels)
-            self._preds, self._labels, self._bytes = [], [], 0
+        pending, self._pending, self._bytes = self._pending, [], 0
+        if not pending:
+            return
+        kinds = {(p.dtype, p.shape[1:], y.dtype, y.shape[1:]) for p, y in pending}
+        if len(kinds) == 1 and all(p.shape[:1] == y.shape[:1] != () for p, y in pending):
+            join = pending[0][0].__array_namespace__().concat
+            pending = [tuple(map(join, zip(*pending, strict=True)))]
+        for preds, labels in pending:
             self._update(wrap(preds), wrap(labels))
 
     def _update(self, preds, labels):

@@ -31,7 +31,7 @@ def both(run, *arrays, order=2):
             smooth = [g for g in grads if g is not None and g.requires_grad]
             if smooth:
                 total = sum((g * g.detach().sin().conj()).sum() for g in smooth)
-                total = total.real if total.is_complex() else total
+                total = lib.real(total) if total.is_complex() else total
                 seconds = lib.autograd.grad(total, [weights, *leaves], allow_unused=True)
                 found += [g if g is not None else lib.zeros(()) for g in seconds]
         seen.append([(str(t.dtype)[6:], t.detach().numpy()) for t in found])

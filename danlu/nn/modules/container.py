@@ -269,11 +269,7 @@ class ModuleDict(Module):
 
 
 def _pairs(entries, container: str, mappings: tuple):
-    """The pairs in a mapping or an iterable of pairs.
-
-    Raises:
-        TypeError, ValueError: if it is neither.
-    """
+    """The pairs in a mapping or an iterable of pairs; TypeError or ValueError if it is neither."""
     if isinstance(entries, mappings):
         return list(entries.items())
     if not isinstance(entries, Iterable):
