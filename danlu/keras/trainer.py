@@ -190,11 +190,11 @@ class RunningMeans:
             self._settle()
 
     def _settle(self):
-        for losses in self._pending:
-            for name, value in losses.items():
-                self._sums[name] = self._sums.get(name, 0.0) + number(value)
-                self._counts[name] = self._counts.get(name, 0) + 1
-        self._pending.clear()
+        pending, self._pending = self._pending, []
+        for name in {name for losses in pending for name in losses}:
+            values = [number(losses[name]) for losses in pending if name in losses]
+            self._sums[name] = self._sums.get(name, 0.0) + sum(values)
+            self._counts[name] = self._counts.get(name, 0) + len(values)
 
     def means(self):
         """The mean of every loss so far, each batch with the same weight."""
@@ -238,16 +238,26 @@ class MetricFeed:
         pending, self._pending, self._bytes = self._pending, [], 0
         if not pending:
             return
-        kinds = {(p.dtype, p.shape[1:], y.dtype, y.shape[1:]) for p, y in pending}
-        if len(kinds) == 1 and all(p.shape[:1] == y.shape[:1] != () for p, y in pending):
-            join = pending[0][0].__array_namespace__().concat
-            pending = [tuple(map(join, zip(*pending, strict=True)))]
-        for preds, labels in pending:
+        for preds, labels in _joined(pending):
             self._update(wrap(preds), wrap(labels))
 
     def _update(self, preds, labels):
         for metric in self._lazy:
             metric.update(preds, labels)
+
+
+def _joined(pairs):
+    """Pairs of arrays as one pair, if they are rows of the same kind; else as they are."""
+    preds, labels = zip(*pairs, strict=True)
+    try:
+        alike = len({a.dtype for a in preds}) == len({a.dtype for a in labels}) == 1
+        if alike and [*map(len, preds)] == [*map(len, labels)]:
+            join = preds[0].__array_namespace__().concat
+            return [(join(preds), join(labels))]
+    except (TypeError, ValueError):
+        # Scalars have no rows, and rows of different shapes do not join.
+        pass
+    return pairs
 
 
 class FunctionMetric(Metric):

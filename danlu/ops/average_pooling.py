@@ -20,7 +20,8 @@ def _window_average(input, positions, kernel, stride, padding, divisor):
     sums = kernels.window_sums(planes(input, rank), positions, kernel, stride, padding)
     out = sums.reshape(*input.shape[:-rank], *positions)
     if out.dtype.kind in "iu":
-        return (out // divisor).astype(input.dtype, copy=False)
+        xp = ns(input)  # towards zero, as C divides
+        return (xp.sign(out) * (xp.abs(out) // abs(divisor)) * xp.sign(divisor)).astype(input.dtype)
     return out / divisor
 
 

@@ -79,5 +79,7 @@ class ASGD(FormulaOptimizer):
             xp.add(average, xp.multiply(difference, mu, difference), average)
         else:
             average[...] = param
-        state["eta"][...] = lr / (1 + lambd * lr * bundle.step) ** group["alpha"]
-        state["mu"][...] = 1 / max(1, bundle.step - group["t0"])
+        eta = lr / (1 + lambd * lr * bundle.step) ** group["alpha"]
+        # Loaded numbers have the parameters' dtype; new ones are rounded as those of a fresh state.
+        state["eta"][...] = self._scalar(param, eta)
+        state["mu"][...] = self._scalar(param, 1 / max(1, bundle.step - group["t0"]))

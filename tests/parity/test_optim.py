@@ -75,9 +75,13 @@ def test_twenty_steps_of_complex_parameters(name):
     test_twenty_steps(name, {"lr": 0.01}, "complex64")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_twenty_steps_in_float64():
+    for name in (*COMPLEX, "Adafactor"):
+        test_twenty_steps(name, {}, "float64")
+
+
 @pytest.mark.parametrize(("name", "kwargs"), list(samples()))
-def test_twenty_steps(name, kwargs, dtype):
+def test_twenty_steps(name, kwargs, dtype="float32"):
     rng = np.random.default_rng(0)
     shapes = [shape for shape in SHAPES if len(shape) == 2] if name == "Muon" else SHAPES
     values = [draw(rng, shape, dtype) for shape in shapes]
@@ -157,7 +161,7 @@ def test_lbfgs(search, dtype):
         entry = optimizer.state_dict()["state"][0]
         runs.append((losses, [p.detach().numpy() for p in parameters], entry))
     (losses, values, state), (own_losses, own_values, own_state) = runs
-    tolerance = 1e-3 if dtype == "float32" else 1e-8
+    tolerance = 1e-2 if dtype == "float32" else 1e-8
     np.testing.assert_allclose(own_losses, losses, rtol=tolerance)
     for a, b in zip(values, own_values):
         np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance)
