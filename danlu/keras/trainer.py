@@ -191,7 +191,7 @@ class RunningMeans:
 
     def _settle(self):
         pending, self._pending = self._pending, []
-        for name in {name for losses in pending for name in losses}:
+        for name in dict.fromkeys(name for losses in pending for name in losses):
             values = [number(losses[name]) for losses in pending if name in losses]
             self._sums[name] = self._sums.get(name, 0.0) + sum(values)
             self._counts[name] = self._counts.get(name, 0) + len(values)

@@ -279,7 +279,7 @@ def _fractional_maximum(
         uniform = random.uniform(random.default_generator, shape, array.dtype)
     else:
         uniform = samples._array
-    uniform = uniform.reshape(batch * channels, rank)
+    uniform = uniform.reshape(-1, rank)[: batch * channels]
     # torch's samples name the last dimension first in 2-D, the first one first in 3-D
     order = range(rank - 1, -1, -1) if rank == 2 else range(rank)
     starts = tuple(

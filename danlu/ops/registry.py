@@ -11,7 +11,7 @@ import numpy as np
 
 from danlu.autograd import anomaly
 from danlu.autograd.grad_mode import state
-from danlu.autograd.node import LEAF, sequence
+from danlu.autograd.node import sequence
 from danlu.backend import dtypes
 from danlu.ops.promotion import cast_scalar, promoted_arrays, result_numpy_dtype
 from danlu.ops.rules import Plan, node_class
@@ -162,14 +162,10 @@ class Operator:
         node = _make_node(self.node)
         node.seq = sequence()
         node.hooks = None
-        node.next = tuple(
-            (t._edge or (t, LEAF)) if need else None for t, need in zip(tensors, needs)
-        )
         node.plan = plan
-        node.saved = plan.saver(arrays, params, out)
-        node.versions = plan.versions(tensors, outputs)
         node.fix = None
         node.outputs = 1
+        plan.note(node, tensors, arrays, params, out, outputs)
         if anomaly.state.on:
             import traceback
 

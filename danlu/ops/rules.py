@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.autograd.grad_mode import state
 from danlu.autograd.node import BACKWARD_TWICE, FREED, LEAF, Node
 
 __all__ = ["Plan", "node_class"]
 
-_GLOBALS = {"__builtins__": {"tuple": tuple}}
+_NUMBERS = frozenset((float, int, bool, complex))
 
 
 def _names(rule) -> tuple:
@@ -21,14 +20,16 @@ def _names(rule) -> tuple:
     return code.co_varnames[: code.co_argcount]
 
 
-def _compiled(source: str):
-    return eval(source, _GLOBALS)  # noqa: S307 - built from parameter names alone
+def _function(parameters: str, body: str, scope: dict):
+    """A function made from source text, which is built from parameter names and numbers alone."""
+    exec(f"def made({parameters}):\n {body}", scope)  # noqa: S102
+    return scope["made"]
 
 
 class Plan:
     """What one operator saves and runs, given which inputs need gradients."""
 
-    __slots__ = ("run", "saver", "saves_arrays", "saves_first", "sources", "versions")
+    __slots__ = ("needs", "note", "run", "saves_arrays", "saves_first", "sources")
 
     def __init__(self, op, needs):
         if op.joint is not None:
@@ -44,15 +45,31 @@ class Plan:
             for name in _names(rule):
                 if name not in ("g", "needs") and name not in wanted:
                     wanted.append(name)
+        self.needs = needs
         self.sources = [self._source(op, name) for name in wanted]
-        self.saver = _compiled(
-            f"lambda a, p, o: ({''.join(text + ', ' for text, _ in self.sources)})"
-        )
         held = [place for _, place in self.sources if place is not None]
         self.saves_arrays = bool(held)
         self.saves_first = 0 in held
-        self.versions = self._versions(op, held, needs)
+        self.note = self._noter(op, held)
         self.run = self._runner(op, rules, wanted, needs)
+
+    def _noter(self, op, held):
+        """A function that fills a node: its edges, what it saves, and the versions of what it saves.
+
+        Compiled per plan, for it runs at every recorded call: a loop over the inputs would cost three times as much."""
+        if op.is_list:
+            edges = "tuple([x._edge or (x, -1) if need else None for x, need in zip(t, needs)])"
+        else:
+            each = [
+                f"t[{i}]._edge or (t[{i}], -1)" if need else "None" for i, need in enumerate(self.needs)
+            ]
+            edges = f"({', '.join(each)},)"
+        saved = "".join(text + ", " for text, _ in self.sources)
+        return _function(
+            "node, t, a, p, o, v",
+            f"node.next = {edges}\n node.saved = ({saved})\n node.versions = {self._versions(op, held)}",
+            {"needs": self.needs, "numbers": _NUMBERS},
+        )
 
     def _source(self, op, name):
         """How to get a wanted value (an expression in a, p, o), and which input or output it holds."""
@@ -77,45 +94,39 @@ class Plan:
             return f"a[{i}]", i
         raise TypeError(f"the rule of {op.name} names {name!r}, which is no parameter of it")
 
-    def _versions(self, op, held, needs):
-        """A function that notes the versions of the saved tensors, as (list, count) pairs."""
+    def _versions(self, op, held) -> str:
+        """The expression for the versions of the saved tensors, as (list, count) pairs."""
         if not held:
-            return _compiled("lambda t, o: None")
+            return "None"
         if "list" in held:
-            extra = "+ tuple([(v, v[0]) for v in o])" if "out" in held else ""
-            return _compiled(f"lambda t, o: tuple([(x._version, x._version[0]) for x in t]) {extra}")
+            extra = " + tuple([(x, x[0]) for x in v])" if "out" in held else ""
+            return "tuple([(x._version, x._version[0]) for x in t])" + extra
         parts = []
         for place in held:
             if place == "out":
-                parts.append("*[(v, v[0]) for v in o]")
-            elif op.optional[place] or op.promote is not None:
+                parts.append("*[(x, x[0]) for x in v]")
+                continue
+            x = f"t[{place}]"
+            pair = f"({x}._version, {x}._version[0])"
+            if op.optional[place] or op.promote is not None:
                 # None, or a Python number: nothing that could be written to
-                parts.append(
-                    f"*(() if t[{place}] is None or t[{place}].__class__ in N else "
-                    f"((t[{place}]._version, t[{place}]._version[0]),))"
-                )
-            else:
-                parts.append(f"(t[{place}]._version, t[{place}]._version[0])")
-        return eval(  # noqa: S307 - built from numbers alone
-            f"lambda t, o: ({''.join(part + ', ' for part in parts)})",
-            {"__builtins__": {}, "N": frozenset((float, int, bool, complex))},
-        )
+                pair = f"*(() if {x} is None or {x}.__class__ in numbers else ({pair},))"
+            parts.append(pair)
+        return f"({''.join(part + ', ' for part in parts)})"
 
     def _runner(self, op, rules, wanted, needs):
-        """A function (g, saved, needs) -> tuple of gradients."""
-        scope: dict = {}
+        """A function (g, saved) -> tuple of gradients."""
+        scope: dict = {"needs": needs}
         if op.joint is not None:
             rule = op.joint
             scope["rule"] = rule
             text = f"rule({self._arguments(rule, wanted)})"
-            if op.is_list or op.tensors > 1:
-                return eval(f"lambda g, s, needs: {text}", scope)  # noqa: S307
-            return eval(f"lambda g, s, needs: ({text},)", scope)  # noqa: S307
+            return _function("g, s", "return " + (text if op.is_list or op.tensors > 1 else f"({text},)"), scope)
         parts = ["None"] * op.tensors
         for i, rule in rules:
             scope[f"rule{i}"] = rule
             parts[i] = f"rule{i}({self._arguments(rule, wanted)})"
-        return eval(f"lambda g, s, needs: ({', '.join(parts)},)", scope)  # noqa: S307
+        return _function("g, s", f"return ({', '.join(parts)},)", scope)
 
     @staticmethod
     def _arguments(rule, wanted) -> str:
@@ -139,11 +150,8 @@ class OperatorNode(Node):
             for version, count in self.versions:
                 if version[0] != count:
                     raise _modified(self, version, count)
-        results = self.plan.run(g, saved, self.needs())
+        results = self.plan.run(g, saved)
         return results if self.fix is None else self._undo(results)
-
-    def needs(self):
-        return tuple([edge is not None for edge in self.next])
 
     def release(self) -> None:
         if self.plan.saves_arrays:
@@ -172,7 +180,7 @@ class OperatorNode(Node):
         saved = tuple(
             self._tensor(value, place) for value, (_, place) in zip(self.saved, self.plan.sources)
         )
-        results = self.plan.run(g, saved, self.needs())
+        results = self.plan.run(g, saved)
         return results if self.fix is None else self._undo(results)
 
     def _tensor(self, value, place):
@@ -254,4 +262,4 @@ def _modified(node, version, count):
     )
 
 
-__all__ += ["sum_to", "cast_gradient", "state"]
+__all__ += ["cast_gradient", "sum_to"]

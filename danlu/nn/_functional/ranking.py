@@ -226,7 +226,7 @@ def cosine_embedding_loss(
         >>> import danlu as torch
         >>> x = torch.ones(1, 2)
         >>> torch.nn.functional.cosine_embedding_loss(x, 2 * x, torch.tensor([-1.0]))
-        tensor(1.0000)
+        tensor(1.)
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)

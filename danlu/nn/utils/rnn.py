@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from itertools import pairwise
 
+from danlu.backend.dtypes import int64
 from danlu.ops.creation import full, tensor
 from danlu.ops.joining import cat, stack
 from danlu.ops.padding import constant_pad_nd
@@ -150,7 +151,7 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
         tensor([1, 4, 2, 5, 3])
     """
     if not isinstance(lengths, Tensor):
-        lengths = tensor(lengths, dtype="int64")
+        lengths = tensor(lengths, dtype=int64)
     elif lengths.dtype.name != "int64" or lengths.device.type != "cpu":
         raise RuntimeError(
             "'lengths' argument should be a 1D CPU int64 tensor, but got "
