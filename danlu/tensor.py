@@ -277,23 +277,6 @@ class Tensor:
     def grad(self) -> None:
         self._grad = None
 
-    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
-        """Compute the gradients of this tensor with respect to the leaves and add them to their `grad`.
-
-        Args:
-            gradient: the gradient of some scalar with respect to this tensor; may be left out for one element.
-            retain_graph: keep the graph for another backward pass; the default is `create_graph`.
-            create_graph: record the backward pass itself, for higher derivatives.
-            inputs: the only leaves to accumulate into; all if None.
-
-        Raises:
-            RuntimeError: no gradient flows here, the graph was freed, a saved tensor was overwritten, or the
-                tensor is not a scalar and `gradient` is missing.
-        """
-        from danlu.autograd import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
-
     def register_hook(self, hook):
         """Call `hook(grad)` when the gradient of this tensor is known; what it returns replaces the gradient."""
         if not self.requires_grad:

@@ -12,6 +12,7 @@ import numpy as np
 from danlu.autograd import anomaly
 from danlu.autograd.grad_mode import state
 from danlu.autograd.node import LEAF, edge_of
+from danlu.tensor import Tensor, publish_method, wrap
 
 __all__ = ["run_backward"]
 
@@ -151,8 +152,6 @@ def _nodes_leading_to(caught, roots) -> set:
 
 
 def _finish(leaves, caught, wanted, record):
-    from danlu.tensor import wrap
-
     if wanted is None:
         for leaf, gradient, owned in leaves.entries.values():
             leaf._accumulate(gradient, owned)
@@ -171,8 +170,6 @@ def _finish(leaves, caught, wanted, record):
 
 def call_hooks(hooks: dict, gradient, record: bool):
     """Pass a gradient through users' hooks, which see Tensors; returns what the last one left."""
-    from danlu.tensor import Tensor, wrap
-
     was_array = not hasattr(gradient, "_array")
     shown = wrap(np.asarray(gradient)) if was_array else gradient
     for hook in list(hooks.values()):
@@ -193,8 +190,6 @@ def call_hooks(hooks: dict, gradient, record: bool):
 
 
 def _run_output_hooks(node, gradient, record: bool):
-    from danlu.tensor import wrap
-
     if "pre" in node.hooks:
         gradient = _through_tuple(node, gradient, node.hooks["pre"].functions, record)
     for number, hooks in node.hooks.items():
@@ -218,8 +213,6 @@ def _run_output_hooks(node, gradient, record: bool):
 
 
 def _as_tensors(values):
-    from danlu.tensor import wrap
-
     return tuple(
         each if each is None or hasattr(each, "_array") else wrap(np.asarray(each))
         for each in values
@@ -277,9 +270,7 @@ def root_gradients(tensors, gradients, record: bool):
                 )
             start = np.ones_like(array)
             if record:
-                from danlu.tensor import wrap
-
-                start = wrap(start)
+                            start = wrap(start)
         else:
             if gradient._array.shape != array.shape:
                 raise RuntimeError(
@@ -292,3 +283,30 @@ def root_gradients(tensors, gradients, record: bool):
         edges.append(edge)
         starts.append(start)
     return edges, starts
+
+
+def tensor_backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
+    """Compute the gradients of this tensor with respect to the leaves and add them to their `grad`.
+
+    Args:
+        gradient: the gradient of some scalar with respect to this tensor; may be left out for one element.
+        retain_graph: keep the graph for another backward pass; the default is `create_graph`.
+        create_graph: record the backward pass itself, for higher derivatives.
+        inputs: the only leaves to accumulate into; all if None.
+
+    Raises:
+        RuntimeError: no gradient flows here, the graph was freed, a saved tensor was overwritten, or the
+            tensor is not a scalar and `gradient` is missing.
+    """
+    if inputs is not None:
+        from danlu.autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+        return
+    create_graph = bool(create_graph)
+    edges, starts = root_gradients((self,), (gradient,), create_graph)
+    run_backward(edges, starts, create_graph if retain_graph is None else retain_graph, create_graph)
+
+
+tensor_backward.__name__ = "backward"
+publish_method("backward", tensor_backward)

@@ -72,7 +72,10 @@ class dtype:
 
     def to_complex(self) -> dtype:
         """The complex type whose components have this type."""
-        return _TO_COMPLEX.get(self, self if self.is_complex else get_default_dtype().to_complex())
+        found = _TO_COMPLEX.get(self)
+        if found is None:
+            found = self if self.is_complex else get_default_dtype().to_complex()
+        return found
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"

@@ -205,7 +205,8 @@ def convolve_input(grad, weight, sizes, stride, padding, dilation, groups):
 def unfold(x, kernel, stride, padding, dilation):
     """Every window of `x` as a column: (N, C, *sizes) to (N, C*K, P)."""
     view = windows(pad_spatial(x, padding), kernel, stride, dilation)
-    return view.reshape(x.shape[0], x.shape[1] * math.prod(kernel), -1)
+    positions = math.prod(view.shape[2 + len(kernel) :])
+    return view.reshape(x.shape[0], x.shape[1] * math.prod(kernel), positions)
 
 
 def fold(columns, sizes, kernel, stride, padding, dilation):

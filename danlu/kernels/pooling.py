@@ -200,7 +200,8 @@ def adaptive_table(xp, size, count):
 def gather_plane(x, indices):
     """``x[lead, indices[lead, p]]`` over flattened planes."""
     xp = x.__array_namespace__()
-    flat = xp.take_along_axis(x.reshape(len(x), -1), indices.reshape(len(x), -1), axis=1)
+    planes = x.reshape(len(x), math.prod(x.shape[1:]))
+    flat = xp.take_along_axis(planes, indices.reshape(len(x), math.prod(indices.shape[1:])), axis=1)
     return flat.reshape(indices.shape)
 
 

@@ -119,4 +119,6 @@ def ctc_residual(
 @ctc_negative_log_likelihood.vjp
 def _(g, log_probs, targets, input_lengths, target_lengths, blank):
     residual = ctc_residual.on(log_probs, targets, input_lengths, target_lengths, blank)
-    return residual * g.reshape((1, -1, 1)), None, None, None, None
+    g = g.reshape((1, -1, 1))
+    # a sample that does not count has no slope, even where its residual is NaN
+    return ns(g).where(g == 0, 0.0, residual * g), None, None, None, None

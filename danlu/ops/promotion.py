@@ -86,19 +86,22 @@ def cast_scalar(value, target: np.dtype) -> np.ndarray:
     return np.asarray(value, dtype=target)
 
 
-def promoted_arrays(arrays, tensors, to_float: bool):
-    """The operands cast to their common dtype; numbers become 0-d arrays of it."""
+def promoted_arrays(arrays, to_float: bool):
+    """The operands cast to their common dtype; numbers become 0-d arrays of it.
+
+    Returns the list itself where nothing is to be done."""
     target = None
     for array in arrays:  # the common case: all arrays of one dtype, no numbers
         if array is None:
             continue
         kind = getattr(array, "dtype", None)
         if kind is None or (target is not None and kind is not target):
-            target = None
             break
         target = kind
-    if target is None or (to_float and target.kind in "biu"):
-        target = result_numpy_dtype(arrays, to_float)
+    else:
+        if not (to_float and target.kind in "biu"):
+            return arrays
+    target = result_numpy_dtype(arrays, to_float)
     return [
         array
         if array is None

@@ -10,6 +10,7 @@ from types import FunctionType
 import numpy as np
 
 from danlu.autograd import anomaly
+from danlu.autograd import engine as engine  # publishes Tensor.backward
 from danlu.autograd.grad_mode import state
 from danlu.autograd.node import sequence
 from danlu.backend import dtypes
@@ -188,25 +189,24 @@ def _not_tensor(op, position, value):
     )
 
 
-def _needs_of(tensors):
-    """Which tensors need gradients, as a tuple of bools; stale views are brought up to date first."""
-    for t in tensors:
-        if t is not None and t._view is not None:
-            t._refresh()
-    return tuple([t is not None and t._requires_grad for t in tensors])
+def fixes(arrays, originals):
+    """What the engine must undo per input of a rule, whose gradients have the broadcast shape and the common dtype.
 
-
-def fixes(arrays, originals, result_shape):
-    """What the engine must undo per input: the shape before broadcasting and the dtype before promotion."""
-    found = None
-    for i, (array, original) in enumerate(zip(arrays, originals)):
-        if original is None or original.__class__ in NUMBERS:
+    Returns:
+        None, or per input None or (shape before broadcasting or None, dtype before promotion or None).
+    """
+    shapes = [each.shape for each in originals if hasattr(each, "shape")]
+    same_shape = shapes.count(shapes[0]) == len(shapes)
+    if same_shape and arrays is originals:
+        return None
+    found = []
+    for array, original in zip(arrays, originals):
+        if not hasattr(original, "shape"):
+            found.append(None)
             continue
-        shape = original.shape if result_shape not in (None, original.shape) else None
-        kind = original.dtype if original.dtype is not array.dtype else None
-        if shape is not None or kind is not None:
-            found = found or [None] * len(arrays)
-            found[i] = (shape, kind)
+        kind = None if original.dtype == array.dtype else original.dtype
+        shape = None if same_shape else original.shape
+        found.append(None if shape is None and kind is None else (shape, kind))
     return found
 
 
@@ -235,7 +235,7 @@ def _unary(op):
             if input._requires_grad and state.grad and result.dtype.kind in "fcV":
                 node = op.record(only, (input,), (array,), (), result, (made._version,))
                 if original is not array:
-                    node.fix = fixes((array,), (original,), result.shape)
+                    node.fix = fixes((array,), (original,))
                 made._edge = (node, 0)
                 made._requires_grad = True
         return made if out is None else write_out(out, made)
@@ -285,8 +285,8 @@ def _binary(op, dunder=False):
                 node = op.record(
                     needs, (input, other), (a, b), (), result, (made._version,)
                 )
-                if b is not other and (a.shape != b.shape):
-                    node.fix = fixes((a, b), (a, b), result.shape)
+                if b is not other and a.shape != b.shape:
+                    node.fix = [(a.shape, None), (b.shape, None)]
                 made._edge = (node, 0)
                 made._requires_grad = True
         return made if out is None else write_out(out, made)
@@ -327,12 +327,33 @@ def dimension_error(dim: int, ndim: int) -> IndexError:
     )
 
 
+def _arrays_of(op, tensors):
+    """The arrays of an operator's tensors where some are None or numbers, and the tensors that can be recorded."""
+    arrays, tracked = [], []
+    for i, t in enumerate(tensors):
+        if isinstance(t, Tensor):
+            arrays.append(t._array)
+            tracked.append(t)
+            continue
+        if isinstance(t, (np.number, np.bool_)):
+            t = t.item()
+        if t is None and not op.is_list and op.optional[i] or op.promote and t.__class__ in NUMBERS:
+            arrays.append(t)
+            tracked.append(None)
+        else:
+            raise _not_tensor(op, 0 if op.is_list else i, t)
+    return arrays, tracked
+
+
 def _general(op):
     fn = op.fn
     count = op.tensors
     promote = op.promote
     returns = op.returns
     tails = op.tails
+    is_list = op.is_list
+    differentiable = op.differentiable
+    is_view = op.view
 
     def call(*args, **kwargs):
         out = None
@@ -340,55 +361,53 @@ def _general(op):
             args, out = op.bind(args, kwargs)
         else:
             args += tails[len(args)]
-        if op.is_list:
+        if is_list:
             tensors = tuple(args[0])
             params = args[1:]
         else:
             tensors = args[:count]
             params = args[count:]
-        arrays = []
-        for i, t in enumerate(tensors):
-            try:
-                arrays.append(t._array)
-            except AttributeError:
-                if t is None and (op.optional[i]):
-                    arrays.append(None)
-                elif promote is not None and t.__class__ in NUMBERS:
-                    arrays.append(t)
-                elif promote is not None and isinstance(t, (np.number, np.bool_)):
-                    arrays.append(t.item())
-                else:
-                    raise _not_tensor(op, 0 if op.is_list else i, t) from None
+        try:
+            arrays = [t._array for t in tensors]
+        except AttributeError:
+            arrays, tensors = _arrays_of(op, tensors)
         originals = arrays
         if promote is not None:
-            arrays = promoted_arrays(arrays, tensors, op.to_float)
+            arrays = promoted_arrays(arrays, op.to_float)
         try:
-            result = fn(arrays, *params) if op.is_list else fn(*arrays, *params)
+            result = fn(arrays, *params) if is_list else fn(*arrays, *params)
         except ValueError as error:
             raise _translated(op, arrays, error) from None
-        if result.__class__ is tuple or result.__class__ is list:
-            results = tuple([each if each.__class__ is _ndarray else np.asarray(each) for each in result])
-            made = tuple([wrap(each) for each in results])
-        else:
-            if result.__class__ is not _ndarray:
-                result = np.asarray(result)
-            results = result
+        if result.__class__ is _ndarray:
             made = wrap(result)
-        many = made.__class__ is tuple
-        if op.view:
+            many = False
+        elif result.__class__ is tuple or result.__class__ is list:
+            result = tuple([each if each.__class__ is _ndarray else np.asarray(each) for each in result])
+            made = tuple([wrap(each) for each in result])
+            many = True
+        else:
+            result = np.asarray(result)
+            made = wrap(result)
+            many = False
+        if is_view:
             _mark_views(made if many else (made,), tensors[0])
-        if op.differentiable:
-            tracked = [t if isinstance(t, Tensor) else None for t in tensors] if promote else tensors
-            needs = _needs_of(tracked)
-            if True in needs and state.grad:
-                outs = made if many else (made,)
-                node = op.record(
-                    needs, tracked, arrays, params, results, [t._version for t in outs]
-                )
+        if differentiable and state.grad:
+            needs = tuple(
+                [
+                    t is not None and (t._requires_grad if t._view is None else t.requires_grad)
+                    for t in tensors
+                ]
+            )
+            if True in needs:
                 if many:
-                    node.outputs = len(outs)
+                    outs = made
+                    node = op.record(needs, tensors, arrays, params, result, [t._version for t in made])
+                    node.outputs = len(made)
+                else:
+                    outs = (made,)
+                    node = op.record(needs, tensors, arrays, params, result, (made._version,))
                 if promote is not None:
-                    node.fix = fixes(arrays, originals, None if many else result.shape)
+                    node.fix = fixes(arrays, originals)
                 for number, each in enumerate(outs):
                     if each._array.dtype.kind in "fcV":
                         each._edge = (node, number)
@@ -471,21 +490,12 @@ def _inplace(op, call):
             values = (self, *args)
         else:
             values, _ = op.bind((self, *args), kwargs)
-        tensors = values[: op.tensors]
+        originals, tracked = _arrays_of(op, values[: op.tensors])
         params = values[op.tensors :]
-        originals = []
-        for i, t in enumerate(tensors):
-            if isinstance(t, Tensor) or t is None:
-                originals.append(None if t is None else t._array)
-            elif promote is not None and t.__class__ in NUMBERS:
-                originals.append(t)
-            elif promote is not None and isinstance(t, (np.number, np.bool_)):
-                originals.append(t.item())
-            else:
-                raise _not_tensor(op, i, t)
-        tracked = [t if isinstance(t, Tensor) else None for t in tensors]
-        needs = _needs_of(tracked) if recording and op.differentiable else (False,)
-        arrays = promoted_arrays(originals, tensors, op.to_float) if promote else originals
+        needs = (False,)
+        if recording and op.differentiable:
+            needs = tuple([t is not None and t.requires_grad for t in tracked])
+        arrays = promoted_arrays(originals, op.to_float) if promote else originals
         record = True in needs
         if record:
             plan = op.plan(needs)
@@ -512,7 +522,7 @@ def _inplace(op, call):
         if record:
             node = op.record(needs, tracked, arrays, params, target, (self._version,))
             if promote is not None:
-                node.fix = fixes(arrays, originals, target.shape)
+                node.fix = fixes(arrays, originals)
             rebase_history(self, node)
         return self
 

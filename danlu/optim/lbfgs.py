@@ -114,7 +114,11 @@ class LBFGS(Optimizer):
         Returns:
             The loss before the step.
         """
-        recorded = enable_grad()(closure)
+
+        def recorded():
+            with enable_grad():
+                return closure()
+
         group = self.param_groups[0]
         search = group["line_search_fn"]
         if search not in (None, "strong_wolfe"):

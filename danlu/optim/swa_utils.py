@@ -122,9 +122,12 @@ class AveragedModel(Module):
     def forward(self, *args, **kwargs):
         return self.module(*args, **kwargs)
 
-    @no_grad()
     def update_parameters(self, model) -> None:
         """Take the model's present weights into the average; the first ones are copied."""
+        with no_grad():
+            self._update(model)
+
+    def _update(self, model) -> None:
         averages, currents = list(self.module.parameters()), list(model.parameters())
         if self.use_buffers:
             averages += self.module.buffers()
@@ -157,7 +160,6 @@ class AveragedModel(Module):
             update(first, second, self.n_averaged.to(first[0].device))
 
 
-@no_grad()
 def update_bn(loader, model, device=None) -> None:
     """Compute the running statistics of all batch normalisations anew, over one pass of the data.
 
@@ -179,10 +181,11 @@ def update_bn(loader, model, device=None) -> None:
     model.train()
     for module in momenta:
         module.momentum = None  # the mean of all batches
-    for batch in loader:
-        if isinstance(batch, (list, tuple)):
-            batch = batch[0]
-        model(batch if device is None else batch.to(device))
+    with no_grad():
+        for batch in loader:
+            if isinstance(batch, (list, tuple)):
+                batch = batch[0]
+            model(batch if device is None else batch.to(device))
     for module, momentum in momenta.items():
         module.momentum = momentum
     model.train(was_training)

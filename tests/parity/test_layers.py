@@ -18,7 +18,7 @@ def arrays(*shapes, low=-2.0, high=2.0, dtype=np.float64):
 
 
 def numpy_of(tensor):
-    return None if tensor is None else tensor.detach().numpy()
+    return None if tensor is None else (tensor.detach() + 0).numpy()  # PyTorch's lazy zeros made real
 
 
 def run(lib, call, inputs, order):
@@ -33,10 +33,9 @@ def run(lib, call, inputs, order):
         found += [numpy_of(each) for each in first]
     if order > 1:
         used = [each for each in first if each is not None and each.requires_grad]
-        if used:
-            squares = sum((each * each).sum() for each in used)
-            second = lib.autograd.grad(squares, leaves, allow_unused=True)
-            found += [numpy_of(each) for each in second]
+        squares = sum((each * each).sum() for each in used)
+        second = lib.autograd.grad(squares, leaves, allow_unused=True) if used else [None] * len(leaves)
+        found += [numpy_of(each) for each in second]
     return found
 
 
@@ -74,7 +73,8 @@ ACTIVATIONS = [
 
 @pytest.mark.parametrize(("name", "args", "kwargs"), ACTIVATIONS)
 def test_activations_and_two_derivatives(name, args, kwargs):
-    same(functional(name, *args, **kwargs), (4, 6))
+    order = 1 if name == "hardsigmoid" else 2  # PyTorch has no second derivative of it
+    same(functional(name, *args, **kwargs), (4, 6), order=order, tolerance=1e-7)
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "selu", "hardtanh", "silu", "hardswish"])

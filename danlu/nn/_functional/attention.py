@@ -34,11 +34,14 @@ def _attention(query, key, value, mask, dropout_p, scale, blind_is_zero):
     scores = (query * scale) @ key.transpose(-2, -1)  # (*, L, E) x (*, E, S) -> (*, L, S)
     if mask is not None:
         scores = scores + mask
-    weights = softmax(scores, -1)
+    is_blind = None
     if blind_is_zero and mask is not None:
         is_blind = (mask == -math.inf).all(-1, keepdim=True)
-        if is_blind.any():
-            weights = weights.masked_fill(is_blind, 0.0)
+        is_blind = is_blind if is_blind.any() else None
+    if is_blind is None:
+        weights = softmax(scores, -1)
+    else:  # filled before as well as after, so that no gradient is 0 / 0
+        weights = softmax(scores.masked_fill(is_blind, 0.0), -1).masked_fill(is_blind, 0.0)
     if dropout_p:
         weights = dropout(weights, dropout_p)
     return weights @ value, weights
