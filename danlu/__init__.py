@@ -43,6 +43,9 @@ from danlu.backend.layout import (  # noqa: E402
     strided,
 )
 from danlu.backend.threads import (  # noqa: E402
+    apply_cpu_limit as _apply_cpu_limit,
+)
+from danlu.backend.threads import (  # noqa: E402
     get_num_interop_threads,
     get_num_threads,
     set_num_interop_threads,
@@ -82,6 +85,7 @@ def _publish_dtypes() -> None:
 
 
 _publish_dtypes()
+_apply_cpu_limit()
 
 from math import e, inf, nan, pi  # noqa: E402
 
@@ -89,12 +93,14 @@ newaxis = None
 
 # Loaded when first used: a program that does not ask for them does not wait for them.
 _SUBMODULES = frozenset(
-    "amp backends compat cuda distributed fft func jit keras metrics multiprocessing nn optim overrides printing "
-    "random serialization special testing text types utils version vision".split()
+    "accelerator amp backends compat cuda distributed fft func jit keras metrics multiprocessing nn optim "
+    "overrides printing random serialization special testing text types utils version vision".split()
 )
 _ELSEWHERE = {
     "save": "serialization", "load": "serialization", "compile": "compiler",
     "vmap": "func", "Generator": "ops.random",
+    "autocast": "amp", "get_autocast_dtype": "amp", "is_autocast_available": "amp",
+    "is_autocast_enabled": "amp",
 }  # fmt: skip
 
 

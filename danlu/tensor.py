@@ -40,6 +40,15 @@ class Tensor:
         "_requires_grad", "_version", "_view",
     )  # fmt: skip
 
+    _array: np.ndarray
+    _edge: tuple | None
+    _generation: int
+    _grad: Tensor | None
+    _hooks: LeafHooks | None
+    _requires_grad: bool
+    _version: list
+    _view: Tensor | None
+
     __array_priority__ = 1000  # NumPy's operators give way to ours
 
     def __new__(cls, *args, **kwargs):
@@ -285,15 +294,16 @@ class Tensor:
             node, number = self._edge
             return Removable(node.output_hooks(number).functions, hook)
         if self._hooks is None:
-            self._hooks = {}
+            self._hooks = LeafHooks()
         return Removable(self._hooks, hook)
 
     def register_post_accumulate_grad_hook(self, hook):
         """Call `hook(tensor)` after the gradient of this leaf has been accumulated."""
         if self._edge is not None or not self._requires_grad:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-        hooks = self.__dict__.setdefault("_post_accumulate_grad_hooks", {})
-        return Removable(hooks, hook)
+        if self._hooks is None:
+            self._hooks = LeafHooks()
+        return Removable(self._hooks.after, hook)
 
     def retain_grad(self) -> None:
         """Keep the gradient of this result in its `grad`, as leaves do."""
@@ -303,9 +313,9 @@ class Tensor:
             node, number = self._edge
             node.output_hooks(number).retained_by = weakref.ref(self)
 
-    def _accumulate(self, gradient, owned: bool) -> None:
+    def _accumulate(self, gradient, owned: bool, hooked: bool = False) -> None:
         """Add the gradient of one backward pass to `grad`; an array that is not `owned` is copied."""
-        if self._hooks:
+        if self._hooks is not None and not hooked:
             from danlu.autograd.engine import call_hooks
 
             changed = call_hooks(self._hooks, gradient, isinstance(gradient, Tensor))
@@ -324,8 +334,8 @@ class Tensor:
         else:
             np.add(before._array, gradient, out=before._array, casting="unsafe")
             before._version[0] += 1
-        if "_post_accumulate_grad_hooks" in self.__dict__:
-            for hook in list(self.__dict__["_post_accumulate_grad_hooks"].values()):
+        if self._hooks is not None:
+            for hook in list(self._hooks.after.values()):
                 hook(self)
 
     def _refresh(self) -> None:
@@ -353,7 +363,17 @@ class Tensor:
         return made
 
     def detach_(self) -> Tensor:
-        """Forget this tensor's history."""
+        """Forget this tensor's history.
+
+        Raises:
+            RuntimeError: the tensor is a view; use `detach()`.
+        """
+        if self._view is not None:
+            raise RuntimeError(
+                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
+                "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence "
+                "detach_() cannot be called on these gradients."
+            )
         self._edge = None
         self._requires_grad = False
         self._view = None
@@ -378,8 +398,8 @@ class Tensor:
     def tolist(self):
         """The values as nested lists of Python numbers."""
         array = self._array
-        if array.dtype.kind == "V":
-            array = array.astype(np.float32)
+        if array.dtype.name not in _PLAIN:
+            array = array.astype(np.float32)  # ml_dtypes' scalars are no Python numbers
         return array.tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
@@ -391,7 +411,7 @@ class Tensor:
         Raises:
             RuntimeError: the tensor requires gradients and `force` is False.
         """
-        if not force and self.requires_grad:
+        if not force and state.grad and self.requires_grad:
             raise RuntimeError(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
             )
@@ -508,8 +528,20 @@ class Tensor:
         return made
 
 
+class LeafHooks(dict):
+    """The hooks on a leaf: functions of its gradient, and in `after` those to call once it has been accumulated."""
+
+    __slots__ = ("after",)
+
+    def __init__(self):
+        self.after: dict = {}
+
+
 _COPIED = ("_array", "_edge", "_grad", "_hooks", "_requires_grad", "_version", "_view")
 _NUMBERS = frozenset((float, int, bool, complex))
+_PLAIN = frozenset(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split()
+)
 
 
 def _plain_number(value):
@@ -537,8 +569,14 @@ def publish_method(name: str, function) -> None:
 
 def memory_owner(array):
     """The array that owns the memory of a view."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
+    while array.base is not None:
+        base = array.base
+        if not isinstance(base, np.ndarray):
+            # as_strided and sliding_window_view put a stand-in between, which knows the array
+            base = getattr(base, "base", None)
+            if not isinstance(base, np.ndarray):
+                break
+        array = base
     return array
 
 
@@ -554,6 +592,10 @@ def legacy_type_name(kind: dtypes.dtype) -> str:
     return f"torch.{_LEGACY_NAMES.get(kind.name, kind.name.title())}Tensor"
 
 
+SHARED_ELEMENTS = (
+    "unsupported operation: more than one element of the written-to tensor refers to a single memory location, as "
+    "after expand(), or its memory is read-only. Please clone() the tensor before performing the operation."
+)
 LEAF_IN_PLACE = (
     "a leaf Variable that requires grad is being used in an in-place operation: write under "
     "torch.no_grad(), or make a new tensor (x = x + 1)"

@@ -65,9 +65,8 @@ def backward(
         if gradient is None:
             continue
         if edge[1] == LEAF:
-            hooks, tensor._hooks = tensor._hooks, None  # they have run on the way here
-            tensor._accumulate(gradient if create_graph else gradient._array, True)
-            tensor._hooks = hooks
+            # the hooks on the gradient have run on the way here
+            tensor._accumulate(gradient if create_graph else gradient._array, True, hooked=True)
         else:
             tensor._grad = gradient if tensor._grad is None else tensor._grad + gradient
 

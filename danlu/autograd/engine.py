@@ -154,7 +154,8 @@ def _nodes_leading_to(caught, roots) -> set:
 def _finish(leaves, caught, wanted, record):
     if wanted is None:
         for leaf, gradient, owned in leaves.entries.values():
-            leaf._accumulate(gradient, owned)
+            if leaf._requires_grad:  # it may have been frozen since the forward pass
+                leaf._accumulate(gradient, owned)
         return None
     for leaf, gradient, _ in leaves.entries.values():
         key = (id(leaf), LEAF)

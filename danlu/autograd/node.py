@@ -26,6 +26,10 @@ class Node:
 
     __slots__ = ("__weakref__", "_metadata", "hooks", "next", "seq")
 
+    hooks: dict | None
+    next: tuple
+    seq: int
+
     outputs = 1
 
     def name(self) -> str:
@@ -67,7 +71,7 @@ class Node:
     def release(self) -> None:
         """Drop the saved arrays."""
 
-    def output_hooks(self, number: int) -> OutputHooks:
+    def output_hooks(self, number: int | str) -> OutputHooks:
         """The hooks on one output of this node, made at the first call."""
         if self.hooks is None:
             self.hooks = {}

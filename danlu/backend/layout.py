@@ -15,7 +15,7 @@ class _Named:
         return f"torch.{self.name}"
 
     def __reduce__(self):
-        return self.name
+        return (_by_name, (self.name,))
 
 
 class layout(_Named):
@@ -28,6 +28,10 @@ class memory_format(_Named):
     """The order of dimensions in memory; danlu computes in `contiguous_format`."""
 
     __slots__ = ()
+
+
+def _by_name(name: str):
+    return globals()[name]
 
 
 strided = layout("strided")

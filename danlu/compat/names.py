@@ -25,7 +25,7 @@ STAND_INS = {
 MOVED = {
     "torch._tensor": "danlu.tensor",
     "torch.functional": "danlu",
-    "torch.random": "danlu.ops.random",
+    "torch.random": "danlu.random",
     "torchkeras.metrics": "danlu.metrics",
 }
 

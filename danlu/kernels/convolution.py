@@ -59,9 +59,12 @@ def windows(x, kernel, stride, dilation, axis=2):
     )
 
 
-def tap_slices(positions, kernel, stride, dilation):
-    """For each kernel position, in order, the slices of the padded input that it reads."""
-    taps = [()]
+def tap_slices(positions, kernel, stride, dilation, lead):
+    """For each kernel position, in order, the index of what it reads of the padded input.
+
+    The spatial dimensions come after `lead` others.
+    """
+    taps: list[tuple] = [(slice(None),) * lead]
     for k, s, d, p in zip(kernel, stride, dilation, positions):
         starts = range(0, d * k, d)
         taps = [
@@ -171,17 +174,16 @@ def convolve_input(grad, weight, sizes, stride, padding, dilation, groups):
     padded = [size + before + after for size, (before, after) in zip(sizes, padding)]
     if grad.size == 0 or weight.size == 0:
         return xp.zeros((samples, channels, *sizes), dtype=dtype)
-    taps = tap_slices(positions, kernel, stride, dilation)
     last = _channels_last(xp.empty((0, channels), dtype=grad.dtype), weight, positions, groups)
     if last:
         result = xp.zeros((samples, *padded, channels), dtype=grad.dtype)
         matrix = _taps_by_channels(weight)
-        taps = [(slice(None), *tap) for tap in taps]
+        taps = tap_slices(positions, kernel, stride, dilation, lead=1)
     else:
         result = xp.zeros((samples, channels, *padded), dtype=grad.dtype)
         matrix = weight.reshape(groups, out_channels // groups, -1).swapaxes(1, 2)
         grouped = grad.reshape(samples, groups, out_channels // groups, -1)
-        taps = [(slice(None), slice(None), *tap) for tap in taps]
+        taps = tap_slices(positions, kernel, stride, dilation, lead=2)
         product = (
             xp.multiply if groups == out_channels else xp.matmul
         )  # equal there, and 5 times faster
@@ -217,8 +219,8 @@ def fold(columns, sizes, kernel, stride, padding, dilation):
     padded = [size + before + after for size, (before, after) in zip(sizes, padding)]
     result = xp.zeros((samples, channels, *padded), dtype=columns.dtype)
     spread = columns.reshape(samples, channels, math.prod(kernel), *positions)
-    for number, tap in enumerate(tap_slices(positions, kernel, stride, dilation)):
-        result[(slice(None), slice(None), *tap)] += spread[:, :, number]
+    for number, tap in enumerate(tap_slices(positions, kernel, stride, dilation, lead=2)):
+        result[tap] += spread[:, :, number]
     return xp.ascontiguousarray(crop_spatial(result, padding))
 
 
@@ -250,7 +252,7 @@ def _mirrored(weight, groups):
     out_channels, inner, *kernel = weight.shape
     weight = weight.reshape(groups, out_channels // groups, inner, *kernel).swapaxes(1, 2)
     weight = weight.reshape(groups * inner, out_channels // groups, *kernel)
-    return weight[(slice(None), slice(None), *(slice(None, None, -1) for _ in kernel))]
+    return weight[(slice(None),) * 2 + (slice(None, None, -1),) * len(kernel)]
 
 
 def _taps_by_channels(weight):

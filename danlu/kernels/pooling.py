@@ -58,7 +58,8 @@ def max_pool(x, positions, kernel, stride, padding, dilation):
     for axis, (count, k, s, d) in enumerate(zip(positions, kernel, stride, dilation), start=1):
         lead = (slice(None),) * axis
         taps = [
-            x[(*lead, slice(start, start + s * (count - 1) + 1, s))] for start in range(0, d * k, d)
+            x[lead + (slice(start, start + s * (count - 1) + 1, s),)]
+            for start in range(0, d * k, d)
         ]
         x = taps[0]
         for tap in taps[1:]:
@@ -76,12 +77,12 @@ def max_pool_indices(x, values, kernel, stride, padding, dilation):
     sizes, positions = x.shape[1:], values.shape[1:]
     around = _surroundings(sizes, positions, kernel, stride, padding, dilation)
     padded = pad_spatial(x, around, axis=1, value=_lowest(xp, x.dtype))
-    taps = tap_slices(positions, kernel, stride, dilation)
+    taps = tap_slices(positions, kernel, stride, dilation, lead=1)
     outside = _outside(xp, sizes, positions, kernel, stride, padding, dilation)
     numbers = xp.zeros(values.shape, dtype="uint8" if len(taps) <= 256 else "int32")
     free = xp.ones(values.shape, dtype=bool)
     for number, tap in enumerate(taps):
-        found = padded[(slice(None), *tap)] == values
+        found = padded[tap] == values
         found &= free
         if outside is not None:  # a maximum of -inf also equals the padding
             found &= ~outside[number]
@@ -89,7 +90,7 @@ def max_pool_indices(x, values, kernel, stride, padding, dilation):
         numbers += found * numbers.dtype.type(number)
     if free.any():  # NaN equals nothing
         for number, tap in enumerate(taps):
-            tapped = padded[(slice(None), *tap)]
+            tapped = padded[tap]
             numbers[free & (tapped != tapped)] = number
     return _flat_positions(xp, sizes, kernel, stride, padding, dilation, numbers)
 
@@ -104,8 +105,7 @@ def max_pool_input(grad, x, values, kernel, stride, padding, dilation):
         padded = pad_spatial(x, around, axis=1, value=_lowest(xp, x.dtype))
         result = xp.zeros(padded.shape, dtype=grad.dtype)
         free = xp.ones(values.shape, dtype=bool)
-        for tap in tap_slices(positions, kernel, stride, dilation):
-            tap = (slice(None), *tap)
+        for tap in tap_slices(positions, kernel, stride, dilation, lead=1):
             found = padded[tap] == values
             found &= free
             free ^= found
@@ -185,7 +185,8 @@ def table_max_pool(x, tables):
 def adaptive_table(xp, size, count):
     """The windows of adaptive pooling as a table of (windows, taps), and their lengths.
 
-    Window i of `count` reads from floor(i*size/count) to ceil((i+1)*size/count); a shorter one repeats
+    Window i of `count` reads from floor(i*size/count) to ceil((i+1)*size/count); a shorter one
+    repeats
     its first coordinate.
     """
     if count == 0:
@@ -230,7 +231,7 @@ def window_sums(x, positions, kernel, stride, padding):
     x = pad_spatial(x, around, axis=1)
     for axis, (count, k, s) in enumerate(zip(positions, kernel, stride), start=1):
         lead = (slice(None),) * axis
-        taps = [x[(*lead, slice(start, start + s * (count - 1) + 1, s))] for start in range(k)]
+        taps = [x[lead + (slice(start, start + s * (count - 1) + 1, s),)] for start in range(k)]
         x = taps[0] if k == 1 else taps[0] + taps[1]
         for tap in taps[2:]:
             x += tap
@@ -249,7 +250,7 @@ def spread_windows(values, sizes, kernel, stride, padding):
         )
         lead = (slice(None),) * axis
         for start in range(k):
-            spread[(*lead, slice(start, start + s * (count - 1) + 1, s))] += values
+            spread[lead + (slice(start, start + s * (count - 1) + 1, s),)] += values
         values = spread
     return xp.ascontiguousarray(crop_spatial(values, around, axis=1))
 

@@ -39,7 +39,8 @@ def relu(input: Array):
 
 @relu.vjp
 def _(g, out):
-    return ns(g).where(out > 0, g, 0.0)
+    # 0 or 1, as out is never negative; a where() or a bool mask costs three times as much
+    return g * ns(out).sign(out)
 
 
 @operator(inplace=True, method=False)
@@ -475,7 +476,7 @@ def glu(input: Array, dim=-1):
 def _halves(x, dim: int):
     half = x.shape[dim] // 2
     front = (slice(None),) * (dim % x.ndim)
-    return x[(*front, slice(None, half))], x[(*front, slice(half, None))]
+    return x[front + (slice(None, half),)], x[front + (slice(half, None),)]
 
 
 @glu.vjp

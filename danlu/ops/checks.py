@@ -8,6 +8,7 @@ from danlu.ops.registry import scalar_name
 __all__ = ["require_classes", "require_floating", "require_reduction", "scalar_type"]
 
 REDUCTIONS = ("none", "mean", "sum")
+_CLASS_TYPES = {("i", 8), ("u", 1)}
 
 
 def scalar_type(array) -> str:
@@ -23,7 +24,7 @@ def require_floating(array, kernel: str) -> None:
     """
     if array.dtype.kind in "iub":
         raise NotImplementedError(
-            f'"{kernel}" not implemented for \'{scalar_type(array)}\': '
+            f"\"{kernel}\" not implemented for '{scalar_type(array)}': "
             "convert the input to floating point first (.float())"
         )
 
@@ -34,7 +35,7 @@ def require_classes(target) -> None:
     Raises:
         RuntimeError: any other element type.
     """
-    if target.dtype.name not in ("int64", "uint8"):
+    if (target.dtype.kind, target.dtype.itemsize) not in _CLASS_TYPES:
         given = scalar_type(target)
         raise RuntimeError(
             f"expected target dtype to be Long or Byte, but got {given} (expected scalar type Long "

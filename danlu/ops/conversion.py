@@ -11,7 +11,7 @@ from danlu.backend import dtypes
 from danlu.backend.device import check_available, device
 from danlu.backend.layout import contiguous_format
 from danlu.ops.registry import NUMBERS, Array, composite, operator
-from danlu.tensor import Tensor, check_writable, legacy_type_name, publish_method, rebase_history, wrap
+from danlu.tensor import SHARED_ELEMENTS, Tensor, check_writable, legacy_type_name, publish_method, rebase_history, wrap
 
 __all__ = ["clone", "copy_of", "detach", "fill", "to", "view_dtype"]
 
@@ -205,18 +205,20 @@ def _(g):
     return g * 0
 
 
-def overwrite(self, array) -> Tensor:
+zero = operator(name="Zero", method=False)(fill.op.fn)
+zero.op.vjp(fill.op.joint)
+
+
+def overwrite(self, array, recorded=fill) -> Tensor:
     """Write new values, which depend on nothing recorded, over the whole tensor."""
     if state.grad:
         check_writable(self)
+    if not self._array.flags.writeable:
+        raise RuntimeError(SHARED_ELEMENTS)
     self._array[...] = array
     self._version[0] += 1
-    if self._view is None:
-        if self._edge is not None and state.grad:
-            self._edge, self._requires_grad = None, False
-            self._version[1] += 1
-    elif state.grad and self.requires_grad:
-        node = fill.op.record((True,), (self,), (self._array,), (0,), self._array, (self._version,))
+    if state.grad and self.requires_grad:
+        node = recorded.op.record((True,), (self,), (self._array,), (0,), self._array, (self._version,))
         rebase_history(self, node)
     return self
 
@@ -239,7 +241,7 @@ def _fill_in_place(self, value):
 
 
 publish_method("fill_", _fill_in_place)
-publish_method("zero_", lambda self: overwrite(self, 0))
+publish_method("zero_", lambda self: overwrite(self, 0, zero))
 
 
 def _fill_diagonal(self, fill_value, wrap=False):
@@ -276,7 +278,11 @@ def _copy_in_place(self, src, non_blocking=False):
     recording = state.grad
     if recording:
         check_writable(self)
+    if not self._array.flags.writeable:
+        raise RuntimeError(SHARED_ELEMENTS)
     try:
+        if src._array.ndim > self._array.ndim:
+            raise ValueError
         np.copyto(self._array, src._array, casting="unsafe")
     except ValueError:
         raise RuntimeError(

@@ -1,6 +1,7 @@
 """Losses over classes: negative log likelihood, and cross entropy as one node.
 
-Legend: M samples (all axes but the classes'), C classes. The operators see matrices of M rows; `class_rows` moves the
+Legend: M samples (all axes but the classes'), C classes. The operators see matrices of M rows;
+`class_rows` moves the
 class axis, which is axis 1 (axis 0 of a single sample), to the end and back."""
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def from_class_rows(rows, shape):
 
 # ------------------------------------------------------------------------------ input checks
 def _check(input, target, weight, ignore_index):
-    """Refuse targets and weights that do not fit the input."""
+    """Refuse targets and weights that do not fit the input; whether some targets may be ignored."""
     shape = input.shape
     require_classes(target)
     if target.shape != shape[:1] + shape[2:] if len(shape) > 1 else target.size != 1:
@@ -40,19 +41,22 @@ def _check(input, target, weight, ignore_index):
     classes = shape[1] if len(shape) > 1 else shape[0]
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(
-            f"weight tensor should be defined either for all {classes} classes or no classes but got "
-            f"weight tensor of shape: {list(weight.shape)}"
+            f"weight tensor should be defined either for all {classes} classes or no classes but "
+            f"got weight tensor of shape: {list(weight.shape)}"
         )
     # negative classes are huge as unsigned numbers: one reduction finds both ends
     unsigned = target if target.dtype.kind == "u" else target.view("u8")
     if unsigned.size and int(unsigned.max()) >= classes:
         _refuse_out_of_range(target, classes, ignore_index)
+        return True
+    return 0 <= ignore_index < classes
 
 
 def _refuse_shape(shape, target_shape):
     if len(target_shape) and len(shape) > 1 and shape[0] != target_shape[0]:
         raise ValueError(
-            f"Expected input batch_size ({shape[0]}) to match target batch_size ({target_shape[0]})."
+            f"Expected input batch_size ({shape[0]}) to match target batch_size "
+            f"({target_shape[0]})."
         )
     if len(shape) <= 2:
         repair = ""
@@ -60,8 +64,8 @@ def _refuse_shape(shape, target_shape):
             repair = f": the target has shape {list(target_shape)}, write target.squeeze(1)"
         elif len(target_shape) == 2:
             repair = (
-                f": the target has shape {list(target_shape)}; for one-hot rows write target.argmax(1), "
-                "for class probabilities target.float()"
+                f": the target has shape {list(target_shape)}; for one-hot rows write "
+                "target.argmax(1), for class probabilities target.float()"
             )
         raise RuntimeError(f"0D or 1D target tensor expected, multi-target not supported{repair}")
     expected = [shape[0], *shape[2:]]
@@ -77,8 +81,8 @@ def _refuse_out_of_range(target, classes, ignore_index):
     value = int(target.reshape(target.shape or (1,))[position])
     where = position[0] if len(position) == 1 else position
     raise IndexError(
-        f"Target {value} is out of bounds. It is at position {where} of the targets; with {classes} "
-        f"classes they lie between 0 and {classes - 1}"
+        f"Target {value} is out of bounds. It is at position {where} of the targets; with "
+        f"{classes} classes they lie between 0 and {classes - 1}"
     )
 
 
@@ -124,7 +128,8 @@ def _(g, log_probabilities):
 
 @operator(method=False, differentiable=False)
 def sample_shares(like: Array, target: Array, weight: Array | None, ignore_index, reduction):
-    """The share of each sample in the loss: its class's weight, 0 if ignored, over their sum for a mean.
+    """The share of each sample in the loss: its class's weight, 0 if ignored, over their sum for a
+    mean.
 
     One number where all shares are equal."""
     ignored = target == ignore_index
@@ -140,13 +145,14 @@ def sample_shares(like: Array, target: Array, weight: Array | None, ignore_index
     return shares / shares.sum() if reduction == "mean" else shares
 
 
-def _loss_of_rows(rows, target, weight, ignore_index, reduction):
+def _loss_of_rows(rows, target, weight, ignore_index, reduction, may_ignore):
     """The reduced loss of log-probabilities."""
     require_reduction(reduction)
-    picked = rows[ns(rows).arange(rows.shape[0]), target % rows.shape[1]]
-    if weight is None and reduction != "none" and not (target == ignore_index).any():
-        total = -picked.sum()
+    samples = ns(rows).arange(rows.shape[0])
+    if weight is None and not may_ignore and reduction != "none":
+        total = -rows[samples, target].sum()
         return total / rows.dtype.type(target.size) if reduction == "mean" else total
+    picked = rows[samples, target % rows.shape[1]]
     shares = sample_shares.on(rows, target, weight, ignore_index, reduction)
     losses = ns(rows).where(target == ignore_index, rows.dtype.type(0), -picked) * shares
     return losses if reduction == "none" else losses.sum()
@@ -167,8 +173,9 @@ def class_nll(
 ):
     """-input[n, target[n]], weighted by class."""
     require_floating(input, "nll_loss_out_frame")
-    _check(input, target, weight, ignore_index)
-    loss = _loss_of_rows(class_rows(input), target.reshape(-1), weight, ignore_index, reduction)
+    may_ignore = _check(input, target, weight, ignore_index)
+    rows = class_rows(input)
+    loss = _loss_of_rows(rows, target.reshape(-1), weight, ignore_index, reduction, may_ignore)
     return loss.reshape(target.shape) if reduction == "none" else loss
 
 
@@ -185,15 +192,16 @@ def _(g, input, target, weight, ignore_index, reduction):
 def class_cross_entropy(
     input: Array, target: Array, weight: Array | None, ignore_index=-100, reduction="mean"
 ):
-    """-log_softmax(input)[n, target[n]], weighted by class; also the log-probabilities, for the gradient."""
+    """-log_softmax(input)[n, target[n]], weighted by class; also the log-probabilities, for the
+    gradient."""
     require_floating(input, "log_softmax_lastdim_kernel_impl")
-    _check(input, target, weight, ignore_index)
+    may_ignore = _check(input, target, weight, ignore_index)
     rows = class_rows(input)
     xp = ns(input)
     if rows.size:
         rows = rows - rows.max(axis=1, keepdims=True)
         rows -= xp.log(xp.exp(rows).sum(axis=1, keepdims=True))
-    loss = _loss_of_rows(rows, target.reshape(-1), weight, ignore_index, reduction)
+    loss = _loss_of_rows(rows, target.reshape(-1), weight, ignore_index, reduction, may_ignore)
     return (loss.reshape(target.shape) if reduction == "none" else loss), rows
 
 

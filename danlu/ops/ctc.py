@@ -1,6 +1,8 @@
-"""Connectionist temporal classification: the likelihood of a label sequence over all alignments (Graves et al. 2006).
+"""Connectionist temporal classification: the likelihood of a label sequence over all alignments
+(Graves et al. 2006).
 
-Legend: T steps, N samples, C classes, S labels, L = 2 S + 1 states: the labels with blanks around them. Everything is
+Legend: T steps, N samples, C classes, S labels, L = 2 S + 1 states: the labels with blanks around
+them. Everything is
 in logarithms; minus infinity is impossible."""
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from danlu.ops.registry import Array, ns, operator
 
 
 def _states(targets, blank):
-    """The class of each state, and whether a path may jump to it over the blank before: both (N, L)."""
+    """The class of each state, and whether a path may jump to it over the blank before: both (N,
+    L)."""
     xp = ns(targets)
     samples, labels = targets.shape
     classes = xp.full((samples, 2 * labels + 1), blank, dtype=targets.dtype)
@@ -100,15 +103,20 @@ def ctc_negative_log_likelihood(
 def ctc_residual(
     log_probs: Array, targets: Array, input_lengths: Array, target_lengths: Array, blank
 ):
-    """Probabilities minus the expected use of each class: the slope for logits under a log_softmax, as PyTorch has it."""
+    """Probabilities minus the expected use of each class: the slope for logits under a
+    log_softmax, as PyTorch has it."""
     xp = ns(log_probs)
     classes, can_skip = _states(targets, blank)
     emissions = _emissions(log_probs, classes)
     alpha = _forward(emissions, can_skip, target_lengths)
     beta = _backward(emissions, can_skip, input_lengths, target_lengths)
     total = _log_likelihood(alpha, input_lengths, target_lengths)
-    # an impossible state is 0; an impossible sample, whose total is minus infinity, is NaN as in PyTorch
-    use = xp.exp(xp.where(alpha + beta > -float("inf"), alpha + beta - emissions, -float("inf")) - total[:, None])
+    # an impossible state is 0; an impossible sample, whose total is minus infinity, is NaN as in
+    # PyTorch
+    use = xp.exp(
+        xp.where(alpha + beta > -float("inf"), alpha + beta - emissions, -float("inf"))
+        - total[:, None]
+    )
     residual = xp.exp(log_probs)
     steps, samples = xp.arange(len(alpha))[:, None, None], xp.arange(alpha.shape[1])[None, :, None]
     xp.subtract.at(residual, (steps, samples, classes[None]), use)

@@ -13,7 +13,8 @@ _SELU_LIMIT = 1.7580993408473766  # -alpha * scale of SELU: what a dropped unit 
 
 
 def keep_mask(array, p, shape=None):
-    """1 where an element is kept, which it is with probability 1 - p; drawn in the order of the array's memory."""
+    """1 where an element is kept, which it is with probability 1 - p; drawn in the order of the
+    array's memory."""
     mask = ns(array).empty_like(array) if shape is None else None
     drawn = random.bernoulli(
         random.default_generator, array.shape if shape is None else shape, array.dtype, 1 - p
@@ -40,7 +41,8 @@ def dropped(input, p, by_feature=False):
 
 
 def alpha_dropped(input, p, by_feature=False):
-    """Set elements (or channels) to SELU's lower limit with probability p, keeping mean and variance
+    """Set elements (or channels) to SELU's lower limit with probability p, keeping mean and
+    variance
     (Klambauer et al. 2017, section 3)."""
     array = input._array
     if p == 1:

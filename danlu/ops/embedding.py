@@ -13,11 +13,11 @@ def check_indices(indices, rows, what="embedding"):
         RuntimeError: neither int64 nor int32.
         IndexError: negative, or `rows` and above.
     """
-    if indices.dtype.name not in ("int64", "int32"):
+    if indices.dtype.kind != "i" or indices.dtype.itemsize < 4:
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
-            f"Long, Int; but got torch.{scalar_type(indices)}Tensor instead (while checking arguments "
-            f"for {what}): write indices.long()"
+            f"Long, Int; but got torch.{scalar_type(indices)}Tensor instead (while checking "
+            f"arguments for {what}): write indices.long()"
         )
     # negative indices are huge as unsigned numbers: one reduction finds both ends
     unsigned = indices.view(f"u{indices.dtype.itemsize}")
@@ -28,8 +28,8 @@ def check_indices(indices, rows, what="embedding"):
         value = int(xp.atleast_1d(indices)[position])
         raise IndexError(
             f"index out of range in self: index {value} at position "
-            f"{position[0] if len(position) == 1 else position} of the input, but the table has {rows} "
-            f"rows (0 to {rows - 1})"
+            f"{position[0] if len(position) == 1 else position} of the input, but the table has "
+            f"{rows} rows (0 to {rows - 1})"
         )
 
 
@@ -57,7 +57,9 @@ def sum_rows(values: Array, indices: Array, rows, padding_idx, scale_grad_by_fre
     # sorted, every row's values lie side by side: one pass adds them up
     order = flat.argsort(kind="stable")
     ordered = flat[order]
-    starts = xp.flatnonzero(xp.concat((ordered[:1] != ordered[:1] + 1, ordered[1:] != ordered[:-1])))
+    starts = xp.flatnonzero(
+        xp.concat((ordered[:1] != ordered[:1] + 1, ordered[1:] != ordered[:-1]))
+    )
     values = values.reshape(flat.size, *values.shape[indices.ndim :])
     sums = xp.add.reduceat(values[order], starts, axis=0)
     if scale_grad_by_freq:
@@ -76,7 +78,8 @@ def _(g, indices, padding_idx, scale_grad_by_freq):
 
 @operator(method=False)
 def transposed_sum_rows(table: Array, indices: Array, padding_idx, scale_grad_by_freq):
-    """The transpose of `sum_rows`: each index's row, divided by its frequency, zero at `padding_idx`."""
+    """The transpose of `sum_rows`: each index's row, divided by its frequency, zero at
+    `padding_idx`."""
     xp = ns(table)
     values = table.take(indices, axis=0)
     extra = (1,) * (table.ndim - 1)

@@ -1,6 +1,7 @@
 """The error function in plain array code, so that GELU needs no SciPy.
 
-float32 and narrower use one rational approximation on [-4, 4], accurate to a few units in the last place; float64 uses
+float32 and narrower use one rational approximation on [-4, 4], accurate to a few units in the last
+place; float64 uses
 the four ranges of Sun's fdlibm (s_erf.c, 1993), accurate to about one unit."""
 
 from __future__ import annotations

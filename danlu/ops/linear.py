@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from danlu.ops.registry import Array, ns, operator
 
 _CPP_NAMES = {
-    "float16": "c10::Half", "float32": "float", "float64": "double", "int64": "long int", "int32": "int",
-    "int16": "short int", "int8": "signed char", "uint8": "unsigned char", "bool": "bool",
-    "bfloat16": "c10::BFloat16", "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+    "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
+    "complex64": "c10::complex<float>", "complex128": "c10::complex<double>", "bool": "bool",
+    "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char",
+    "uint8": "unsigned char",
 }  # fmt: skip
 
 
@@ -27,7 +30,8 @@ def _refuse(input, weight, bias):
         rows = input.size // max(columns, 1)
         right = weight.shape[::-1] if weight.ndim == 2 else (weight.shape[0], 1)
         raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{columns} and {right[0]}x{right[1]})"
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{columns} and "
+            f"{right[0]}x{right[1]})"
         )
     if bias is not None:
         raise RuntimeError(
@@ -54,7 +58,8 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
 
     Example:
         >>> import danlu as torch
-        >>> torch.nn.functional.linear(torch.ones(1, 2), torch.tensor([[1.0, 2.0]]), torch.tensor([0.5]))
+        >>> weight, bias = torch.tensor([[1.0, 2.0]]), torch.tensor([0.5])
+        >>> torch.nn.functional.linear(torch.ones(1, 2), weight, bias)
         tensor([[3.5000]])
     """
     if input.dtype != weight.dtype:
@@ -82,8 +87,23 @@ def _(needs, g, input, weight):
     return (
         g @ weight if needs[0] else None,
         rows.T @ in_rows if needs[1] else None,
-        rows.sum(axis=0) if needs[2] else None,
+        _sum_rows(rows) if needs[2] else None,
     )
+
+
+def _sum_rows(rows):
+    """The sum over rows; of arrays as a product with ones, which BLAS does in a sixth of the
+    time of a reduction."""
+    if isinstance(rows, np.ndarray) and rows.dtype.kind == "f" and len(rows) <= _MOST_ONES:
+        ones = _ONES.get(rows.dtype)
+        if ones is None:
+            ones = _ONES[rows.dtype] = np.ones(_MOST_ONES, rows.dtype)
+        return ones[: len(rows)].dot(rows)
+    return rows.sum(axis=0)
+
+
+_MOST_ONES = 4096
+_ONES: dict = {}
 
 
 def _vector_rule(needs, g, input, weight):

@@ -1,7 +1,7 @@
 """Losses that compare a prediction with a target element by element, each one node.
 
-`reduction` is "mean", "sum" or "none" throughout. Input and target have one shape: the public functions broadcast
-them beforehand where PyTorch does."""
+`reduction` is "mean", "sum" or "none" throughout. Input and target have one shape: the public
+functions broadcast them beforehand where PyTorch does."""
 
 from __future__ import annotations
 
@@ -121,7 +121,8 @@ huber_loss.vjps(
 )
 
 
-# ------------------------------------------------------------------------------ binary cross entropy
+# ------------------------------------------------------------------------------ binary cross
+# entropy
 _LOG_FLOOR = -100.0  # keeps the loss finite at probabilities of exactly 0 and 1
 _SMALLEST_VARIANCE = 1e-12
 
@@ -148,8 +149,8 @@ def binary_cross_entropy(
     if (undefined.any() if result.ndim else undefined) and not ((input >= 0) & (input <= 1)).all():
         raise RuntimeError(
             "all elements of input should be between 0 and 1, but they lie between "
-            f"{float(xp.nanmin(input)):g} and {float(xp.nanmax(input)):g}: pass sigmoid(output), or use "
-            "binary_cross_entropy_with_logits on the output itself"
+            f"{float(xp.nanmin(input)):g} and {float(xp.nanmax(input)):g}: pass sigmoid(output), "
+            "or use binary_cross_entropy_with_logits on the output itself"
         )
     return result
 

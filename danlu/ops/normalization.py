@@ -1,6 +1,8 @@
-"""Normalisation layers: x-hat = (x - mean) / sqrt(variance + eps), then scale and shift, as one node each.
+"""Normalisation layers: x-hat = (x - mean) / sqrt(variance + eps), then scale and shift, as one
+node each.
 
-The nodes also return the mean and 1 / sqrt(variance + eps), which the derivative needs; Legend: N samples, C channels,
+The nodes also return the mean and 1 / sqrt(variance + eps), which the derivative needs; Legend: N
+samples, C channels,
 G groups, * any further axes."""
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ def _count(shape, axes):
 
 
 def _standardized(x, axes, eps):
-    """x-hat, the mean, the biased variance and 1 / sqrt(variance + eps) over `axes`, which are kept."""
+    """x-hat, the mean, the biased variance and 1 / sqrt(variance + eps) over `axes`, which are
+    kept."""
     xp = ns(x)
     count = x.dtype.type(_count(x.shape, axes))
     mean = x.sum(axis=axes, keepdims=True) / count
@@ -61,7 +64,8 @@ def _affine(out, weight, bias, shape):
 
 # ------------------------------------------------------------------------------ layer norm
 def check_normalized_shape(input, normalized_shape, weight, bias):
-    """Refuse a `normalized_shape` that is not the end of the input's shape, or not that of the parameters.
+    """Refuse a `normalized_shape` that is not the end of the input's shape, or not that of the
+    parameters.
 
     Raises:
         RuntimeError: either.
@@ -81,8 +85,8 @@ def check_normalized_shape(input, normalized_shape, weight, bias):
     if input.shape[-count:] != normalized_shape:
         axes = "".join(f", {size}" for size in normalized_shape)
         raise RuntimeError(
-            f"Given normalized_shape={list(normalized_shape)}, expected input with shape [*{axes}], "
-            f"but got input of size{list(input.shape)}"
+            f"Given normalized_shape={list(normalized_shape)}, expected input with shape "
+            f"[*{axes}], but got input of size{list(input.shape)}"
         )
 
 
@@ -162,7 +166,8 @@ def _channels(shape):
 
 @operator(method=False, name="NativeBatchNorm")
 def batch_norm_training(input: Array, weight: Array | None, bias: Array | None, eps):
-    """Standardise each channel by the batch's own statistics; returns the result, the mean and the scale."""
+    """Standardise each channel by the batch's own statistics; returns the result, the mean and
+    the scale."""
     require_floating(input, "batch_norm")
     out, mean, _, scale = _standardized(input, _all_but_channels(input.ndim), eps)
     return _affine(out, weight, bias, _channels(input.shape)), mean, scale
@@ -223,10 +228,9 @@ def _(needs, g, input, weight, mean, variance, eps):
 
 # ------------------------------------------------------------------------------ group norm
 @operator(method=False, name="NativeGroupNorm")
-def native_group_norm(
-    input: Array, weight: Array | None, bias: Array | None, num_groups, eps
-):
-    """Standardise each group of channels of each sample; returns the result, the mean and the scale."""
+def native_group_norm(input: Array, weight: Array | None, bias: Array | None, num_groups, eps):
+    """Standardise each group of channels of each sample; returns the result, the mean and the
+    scale."""
     require_floating(input, "GroupNormKernelImpl")
     size = prod(input.shape[1:]) // num_groups
     grouped = input.reshape((input.shape[0], num_groups, size))  # (N, C, *) -> (N, G, C/G *)

@@ -99,7 +99,7 @@ def promoted_arrays(arrays, to_float: bool):
             break
         target = kind
     else:
-        if not (to_float and target.kind in "biu"):
+        if target is None or not (to_float and target.kind in "biu"):
             return arrays
     target = result_numpy_dtype(arrays, to_float)
     return [

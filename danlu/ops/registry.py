@@ -12,11 +12,11 @@ import numpy as np
 from danlu.autograd import anomaly
 from danlu.autograd import engine as engine  # publishes Tensor.backward
 from danlu.autograd.grad_mode import state
-from danlu.autograd.node import sequence
+from danlu.autograd.node import LEAF, sequence
 from danlu.backend import dtypes
 from danlu.ops.promotion import cast_scalar, promoted_arrays, result_numpy_dtype
 from danlu.ops.rules import Plan, node_class
-from danlu.tensor import Tensor, check_writable, publish_method, rebase_history, wrap
+from danlu.tensor import SHARED_ELEMENTS, Tensor, check_writable, publish_method, rebase_history, wrap
 
 __all__ = ["REGISTRY", "Array", "Arrays", "Operator", "composite", "ns", "operator"]
 
@@ -94,7 +94,8 @@ class Operator:
 
     def _tails(self) -> dict:
         """Number of positional arguments -> the defaults that complete them, where there are all."""
-        names, tails = self.parameters, {len(self.parameters): ()}
+        names = self.parameters
+        tails: dict[int, tuple] = {len(names): ()}
         for count in range(len(names) - 1, -1, -1):
             if names[count] not in self.defaults:
                 break
@@ -474,6 +475,20 @@ def scalar_name(kind) -> str:
 
 
 # ---------------------------------------------------------------- in place
+def _kept(written, arrays, tensors, with_first):
+    """The inputs of an in-place call, with copies of those that the write will change, each in its place of the graph."""
+    arrays, tensors = list(arrays), list(tensors)
+    for i, tensor in enumerate(tensors):
+        if tensor is None or tensor._version is not written._version or not (i or with_first):
+            continue
+        if arrays[i] is tensor._array:
+            arrays[i] = arrays[i].copy()
+        stand_in = wrap(arrays[i])
+        stand_in._edge = tensor._edge or (tensor, LEAF)
+        tensors[i] = stand_in
+    return arrays, tensors
+
+
 def _inplace(op, call):
     fn = op.fn
     promote = op.promote
@@ -497,10 +512,8 @@ def _inplace(op, call):
             needs = tuple([t is not None and t.requires_grad for t in tracked])
         arrays = promoted_arrays(originals, op.to_float) if promote else originals
         record = True in needs
-        if record:
-            plan = op.plan(needs)
-            if plan.saves_first:
-                arrays = [target.copy() if arrays[0] is target else arrays[0], *arrays[1:]]
+        if record and op.plan(needs).saves_arrays:
+            arrays, tracked = _kept(self, arrays, tracked, op.plan(needs).saves_first)
         try:
             result = fn(*arrays, *params)
         except ValueError as error:
@@ -517,7 +530,10 @@ def _inplace(op, call):
                     f"result type {scalar_name(kind)} can't be cast to the desired output type "
                     f"{scalar_name(self.dtype)}"
                 )
-        np.copyto(target, result, casting="unsafe")
+        try:
+            np.copyto(target, result, casting="unsafe")
+        except ValueError:
+            raise RuntimeError(SHARED_ELEMENTS) from None
         self._version[0] += 1
         if record:
             node = op.record(needs, tracked, arrays, params, target, (self._version,))

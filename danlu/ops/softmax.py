@@ -1,4 +1,5 @@
-"""softmax and log_softmax, computed from inputs shifted by their maximum so that exp cannot overflow."""
+"""softmax and log_softmax, computed from inputs shifted by their maximum so that exp cannot
+overflow."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ def check_dim(ndim, dim):
     reach = max(ndim, 1)
     if not -reach <= dim < reach:
         raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-reach}, {reach - 1}], but got {dim})"
+            f"Dimension out of range (expected to be in range of [{-reach}, {reach - 1}], but got "
+            f"{dim})"
         )
 
 

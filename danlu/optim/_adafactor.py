@@ -21,7 +21,8 @@ class Adafactor(FormulaOptimizer):
         params: parameters, ``(name, parameter)`` pairs, or dicts that define groups.
         lr: :math:`\gamma \ge 0`, an upper bound of the relative step size. Default: 1e-2.
         beta2_decay: :math:`\beta \le 0`. Default: -0.8.
-        eps: :math:`(\epsilon_1, \epsilon_2)`; None stands for the dtype's epsilon. Default: (None, 1e-3).
+        eps: :math:`(\epsilon_1, \epsilon_2)`; None stands for the dtype's epsilon. Default: (None,
+            1e-3).
         d: clips the update, at least 1. Default: 1.0.
         weight_decay: decoupled, as in AdamW. Default: 0.
         maximize: ascend instead.
@@ -31,7 +32,8 @@ class Adafactor(FormulaOptimizer):
         ValueError: a hyperparameter is out of range.
         RuntimeError: a parameter is complex.
 
-    Source: Shazeer and Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost" (2018).
+    Source: Shazeer and Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost"
+        (2018).
 
     Example:
         >>> import danlu as torch

@@ -1,9 +1,10 @@
 """Optimizers that are a formula on arrays.
 
-Such an optimizer says what it remembers of a parameter (`start`) and how a step changes it (`update`). Both see arrays
-only. Small parameters are updated together: their state lies in one flat array each, their values and gradients are
-copied into one, so that a formula of a dozen array operations costs a dozen calls for the whole network and not for
-every bias of it (6 small parameters, Adam: 20 us instead of 55)."""
+Such an optimizer says what it remembers of a parameter (`start`) and how a step changes it
+(`update`). Both see arrays only. Small parameters are updated together: their state lies in one
+flat array each, their values and gradients are copied into one, so that a formula of a dozen array
+operations costs a dozen calls for the whole network and not for every bias of it (6 small
+parameters, Adam: 20 us instead of 55)."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from danlu.tensor import Tensor, wrap
 JOINT_SIZE = 4096
 
 _DIFFERENTIABLE = (
-    "{name} was made with differentiable=True and got a gradient that has a history itself, but its "
+    "{name} was made with differentiable=True and got a gradient that has a history itself, but "
+    "its "
     "step is not recorded. Write the update with tensor operations (p - lr * p.grad) to "
     "differentiate through it."
 )
@@ -71,15 +73,15 @@ class Bundle:
         xp: the array namespace.
         param: the values, updated in place.
         grad: the gradient (negated under `maximize`), not to be written to.
-        state: what the optimizer remembers, arrays by name. Single numbers of a parameter (`step`) are arrays with one
-            number a parameter; these are equal in a bundle.
+        state: what the optimizer remembers, arrays by name. Single numbers of a parameter (`step`)
+            are arrays with one number a parameter; these are equal in a bundle.
         step: the number of this step, from 1; 0 for optimizers that do not count.
         work, more: arrays like `param`, free to use.
     """
 
     __slots__ = (
-        "_arrays", "_constants", "_entries", "_gathered", "_grads", "_names", "_own_grad", "_parts",
-        "grad", "more", "param", "params", "scalars", "state", "step", "work", "xp",
+        "_arrays", "_constants", "_entries", "_gathered", "_grads", "_held", "_named", "_own_grad",
+        "_parts", "grad", "more", "param", "params", "scalars", "state", "step", "work", "xp",
     )  # fmt: skip
 
     def __init__(self, params: list, entries: list[dict], scalars: tuple, joint: bool, scratch):
@@ -114,14 +116,16 @@ class Bundle:
                     array = value._array
                     self.state[name] = array.reshape(-1) if name in scalars else array
         self.work, self.more = scratch(1, self.param), scratch(2, self.param)
-        self._remember_names()
+        self._remember_state()
 
     def _joint_names(self, entry: dict) -> list[str]:
         shape = self._arrays[0].shape
         return [
             name
             for name, value in entry.items()
-            if name not in self.scalars and isinstance(value, Tensor) and value._array.shape == shape
+            if name not in self.scalars
+            and isinstance(value, Tensor)
+            and value._array.shape == shape
         ]
 
     def _split(self, flat) -> list:
@@ -143,10 +147,9 @@ class Bundle:
             entry[name]._array = view
         self.state[name] = flat
 
-    def _remember_names(self) -> None:
-        self._names = [
-            (entry, name, entry[name]._array) for entry in self._entries for name in self.state
-        ]
+    def _remember_state(self) -> None:
+        self._named = [(entry, name) for entry in self._entries for name in self.state]
+        self._held = [entry[name]._array for entry, name in self._named]
 
     def is_current(self, state) -> bool:
         """Whether parameters and state are still those of the bundle, and its step counts equal."""
@@ -154,7 +157,7 @@ class Bundle:
             unchanged = (
                 all(map(is_, [param._array for param in self.params], self._arrays))
                 and all(map(is_, map(state.get, self.params), self._entries))
-                and all([entry[name]._array is array for entry, name, array in self._names])
+                and all(map(is_, [entry[name]._array for entry, name in self._named], self._held))
             )
         except (AttributeError, KeyError):  # an entry was deleted, or is no tensor any more
             return False
@@ -187,7 +190,7 @@ class Bundle:
                 array[...] = part
         for param in self.params:
             param._version[0] += 1
-        if len(self._names) != len(self.state) * len(self.params):
+        if len(self._named) != len(self.state) * len(self.params):
             self._publish()
 
     def _publish(self) -> None:
@@ -198,7 +201,7 @@ class Bundle:
             views = [array] if self._gathered is None else self._split(array)
             for entry, view in zip(self._entries, views):
                 entry[name] = wrap(view)
-        self._remember_names()
+        self._remember_state()
 
     # ------------------------------------------------------------ arithmetic in place
     # Each is one of PyTorch's fused operations, in its order of rounding.
@@ -289,7 +292,8 @@ class FormulaOptimizer(Optimizer):
         """Update every parameter that has a gradient.
 
         Args:
-            closure: a function that computes the loss anew and returns it; gradients are recorded in it.
+            closure: a function that computes the loss anew and returns it; gradients are recorded
+                in it.
 
         Returns:
             The closure's loss, or None.
@@ -317,18 +321,20 @@ class FormulaOptimizer(Optimizer):
             bundle.end()
 
     def _bundles(self, number: int, group: dict) -> list[Bundle]:
-        """The parameters of a group that have gradients, in bundles that last until something changes."""
+        """The parameters of a group that have gradients, in bundles that last until something
+        changes."""
         params = [param for param in group["params"] if param._grad is not None]
         members, bundles = self._plans.get(number, ((), ()))
         if len(members) == len(params) and all(map(is_, members, params)):
-            if all([bundle.is_current(self.state) for bundle in bundles]):
+            if all(bundle.is_current(self.state) for bundle in bundles):
                 return bundles
         bundles = self._bundle(group, params)
         self._plans[number] = params, bundles
         return bundles
 
     def _bundle(self, group: dict, params: list) -> list[Bundle]:
-        """Put small parameters together that have the same dtype, kinds of state and step counts."""
+        """Put small parameters together that have the same dtype, kinds of state and step
+        counts."""
         together: dict = {}
         for param in params:
             entry = self._entry(param, group)
@@ -348,7 +354,8 @@ class FormulaOptimizer(Optimizer):
         return bundles
 
     def _scratch(self, number: int, like):
-        """Memory of the form of an array; all bundles of a dtype share it, for they work in turn."""
+        """Memory of the form of an array; all bundles of a dtype share it, for they work in
+        turn."""
         flat = self._scratch_pool.get((number, like.dtype))
         if flat is None or flat.size < like.size:
             flat = self._scratch_pool[number, like.dtype] = ns(like).empty(like.size, like.dtype)

@@ -18,8 +18,8 @@ class Muon(FormulaOptimizer):
         b = \mu b + (1 - \mu) g, \qquad O \approx U V^T \text{ of } b = U S V^T, \qquad
         p = (1 - \gamma \lambda) p - \gamma' O
 
-    :math:`O` comes from ``ns_steps`` Newton-Schulz iterations :math:`X \leftarrow a X + (b A + c A^2) X`,
-    :math:`A = X X^T`, in bfloat16. Biases, embeddings and output layers are left to AdamW.
+    :math:`O` comes from ``ns_steps`` Newton-Schulz iterations :math:`X \leftarrow a X + (b A + c
+    A^2) X`, :math:`A = X X^T`, in bfloat16. Biases, embeddings and output layers are left to AdamW.
 
     Args:
         params: matrices, ``(name, matrix)`` pairs, or dicts that define groups.
@@ -30,8 +30,9 @@ class Muon(FormulaOptimizer):
         ns_coefficients: :math:`(a, b, c)`. Default: (3.4445, -4.775, 2.0315).
         eps: smallest norm to divide by. Default: 1e-7.
         ns_steps: iterations, fewer than 100. Default: 5.
-        adjust_lr_fn: how :math:`\gamma'` follows from :math:`\gamma` and the shape (A, B): "original" (the default),
-            :math:`\gamma \sqrt{\max(1, A / B)}`; "match_rms_adamw", :math:`0.2 \gamma \sqrt{\max(A, B)}`.
+        adjust_lr_fn: how :math:`\gamma'` follows from :math:`\gamma` and the shape (A, B):
+            "original" (the default), :math:`\gamma \sqrt{\max(1, A / B)}`; "match_rms_adamw",
+            :math:`0.2 \gamma \sqrt{\max(A, B)}`.
 
     Raises:
         ValueError: a hyperparameter is out of range, or a parameter is not a matrix.
@@ -112,7 +113,8 @@ class Muon(FormulaOptimizer):
 def orthogonalized(xp, matrix, coefficients, steps: int, eps: float):
     """The orthogonal factor of a matrix, by Newton-Schulz iterations rounded to bfloat16.
 
-    The coefficients have a steep slope at zero, so small singular values grow fast and all end near 1."""
+    The coefficients have a steep slope at zero, so small singular values grow fast and all end near
+    1."""
     if steps >= 100:
         raise ValueError("Number of steps must be less than 100 for computational efficiency")
     if len(coefficients) != 3:

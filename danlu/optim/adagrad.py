@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from danlu.ops.registry import ns
 from danlu.optim._formula import (
-    FormulaOptimizer, as_number, check_fused, check_not_negative, check_rate,
+    FormulaOptimizer,
+    as_number,
+    check_fused,
+    check_not_negative,
+    check_rate,
 )  # fmt: skip
 from danlu.tensor import wrap
 

@@ -1,9 +1,16 @@
-"""Adam: gradient descent with a step size for every weight, from running moments of its gradient."""
+"""Adam: gradient descent with a step size for every weight, from running moments of its
+gradient."""
 
 from __future__ import annotations
 
 from danlu.optim._formula import (
-    FormulaOptimizer, as_number, check_betas, check_fused, check_not_negative, check_rate, zeros_like,
+    FormulaOptimizer,
+    as_number,
+    check_betas,
+    check_fused,
+    check_not_negative,
+    check_rate,
+    zeros_like,
 )  # fmt: skip
 from danlu.tensor import Tensor
 
@@ -19,7 +26,8 @@ class Adam(FormulaOptimizer):
 
     Args:
         params: parameters, ``(name, parameter)`` pairs, or dicts that define groups.
-        lr: the learning rate :math:`\gamma \ge 0`, a number or a tensor of one element. Default: 1e-3.
+        lr: the learning rate :math:`\gamma \ge 0`, a number or a tensor of one element. Default:
+            1e-3.
         betas: :math:`(\beta_1, \beta_2)`, each in [0, 1). Default: (0.9, 0.999).
         eps: :math:`\epsilon \ge 0`, against division by zero. Default: 1e-8.
         weight_decay: times the weights, added to the gradient. Default: 0.

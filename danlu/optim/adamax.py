@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from danlu.optim._formula import (
-    FormulaOptimizer, as_number, check_betas, check_not_negative, check_rate, zeros_like,
+    FormulaOptimizer,
+    as_number,
+    check_betas,
+    check_not_negative,
+    check_rate,
+    zeros_like,
 )  # fmt: skip
 
 __all__ = ["Adamax"]
@@ -62,7 +67,11 @@ class Adamax(FormulaOptimizer):
         )  # fmt: skip
 
     def start(self, param, group):
-        return {"step": self._scalar(param, 0.0), "exp_avg": zeros_like(param), "exp_inf": zeros_like(param)}
+        return {
+            "step": self._scalar(param, 0.0),
+            "exp_avg": zeros_like(param),
+            "exp_inf": zeros_like(param),
+        }
 
     def update(self, group, bundle):
         xp, exp_avg, exp_inf = bundle.xp, bundle.state["exp_avg"], bundle.state["exp_inf"]

@@ -8,11 +8,13 @@ __all__ = ["AdamW"]
 
 
 class AdamW(Adam):
-    r"""Adam with decoupled weight decay: :math:`p = p - \gamma \lambda p` before each step of :class:`Adam`.
+    r"""Adam with decoupled weight decay: :math:`p = p - \gamma \lambda p` before each step of
+    :class:`Adam`.
 
     Args:
         params: parameters, ``(name, parameter)`` pairs, or dicts that define groups.
-        lr: the learning rate :math:`\gamma \ge 0`, a number or a tensor of one element. Default: 1e-3.
+        lr: the learning rate :math:`\gamma \ge 0`, a number or a tensor of one element. Default:
+            1e-3.
         betas: coefficients of the running moments, each in [0, 1). Default: (0.9, 0.999).
         eps: against division by zero. Default: 1e-8.
         weight_decay: :math:`\lambda \ge 0`. Default: 1e-2.

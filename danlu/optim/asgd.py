@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from danlu.optim._formula import (
-    FormulaOptimizer, as_number, check_not_negative, check_rate, zeros_like,
+    FormulaOptimizer,
+    as_number,
+    check_not_negative,
+    check_rate,
+    zeros_like,
 )  # fmt: skip
 
 __all__ = ["ASGD"]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from danlu.optim._formula import (
-    FormulaOptimizer, as_number, check_betas, check_not_negative, check_rate, zeros_like,
+    FormulaOptimizer,
+    as_number,
+    check_betas,
+    check_not_negative,
+    check_rate,
+    zeros_like,
 )  # fmt: skip
 
 __all__ = ["NAdam"]
@@ -42,7 +47,7 @@ class NAdam(FormulaOptimizer):
         >>> (w**2).sum().backward()
         >>> optimizer.step()
         >>> w
-        tensor([ 0.8840, -1.8840], requires_grad=True)
+        tensor([ 0.8944, -1.8944], requires_grad=True)
     """
 
     _scalars = ("step", "mu_product")

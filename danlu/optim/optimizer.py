@@ -1,4 +1,5 @@
-"""What all optimizers share: parameter groups, state, hooks, and a state_dict that travels to PyTorch and back."""
+"""What all optimizers share: parameter groups, state, hooks, and a state_dict that travels to
+PyTorch and back."""
 
 from __future__ import annotations
 
@@ -101,8 +102,9 @@ def hooked(step):
 class Optimizer:
     """The base class of optimizers.
 
-    An own optimizer calls ``super().__init__(params, defaults)`` and defines ``step(closure=None)``; it
-    finds its hyperparameters in ``self.param_groups`` and keeps what it remembers in ``self.state[p]``.
+    An own optimizer calls ``super().__init__(params, defaults)`` and defines
+    ``step(closure=None)``; it finds its hyperparameters in ``self.param_groups`` and keeps what it
+    remembers in ``self.state[p]``.
 
     Args:
         params: an iterable of tensors, of ``(name, tensor)`` pairs, or of dicts that define groups
@@ -225,7 +227,8 @@ class Optimizer:
         if names:
             if len(names) != len(params):
                 raise ValueError(
-                    "all optimizer params should be with/without names. Some param names are missing"
+                    "all optimizer params should be with/without names. Some param names are "
+                    "missing"
                 )
             param_group["param_names"] = names
         param_group["params"] = params
@@ -234,7 +237,8 @@ class Optimizer:
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
                 raise ValueError(
-                    "parameter group didn't specify a value of required optimization parameter " + name
+                    "parameter group didn't specify a value of required optimization parameter "
+                    + name
                 )
             param_group.setdefault(name, default)
         ids = {id(param) for param in params}
@@ -335,7 +339,8 @@ class Optimizer:
 
     # ------------------------------------------------------------ hooks
     def register_step_pre_hook(self, hook) -> RemovableHandle:
-        """Call ``hook(optimizer, args, kwargs)`` before every ``step``; it may return new arguments."""
+        """Call ``hook(optimizer, args, kwargs)`` before every ``step``; it may return new
+        arguments."""
         return _register(self._optimizer_step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook) -> RemovableHandle:
@@ -360,7 +365,8 @@ class Optimizer:
 
 
 def _carried(value, param: Tensor, key=None):
-    """A copy of a saved value, with tensors as `param` needs them; the step count keeps its dtype."""
+    """A copy of a saved value, with tensors as `param` needs them; the step count keeps its
+    dtype."""
     if isinstance(value, Tensor):
         value = value.detach().clone()
         if key == "step":

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from danlu.optim._formula import (
-    FormulaOptimizer, as_number, check_betas, check_not_negative, check_rate, zeros_like,
+    FormulaOptimizer,
+    as_number,
+    check_betas,
+    check_not_negative,
+    check_rate,
+    zeros_like,
 )  # fmt: skip
 
 __all__ = ["RAdam"]
@@ -17,7 +22,8 @@ class RAdam(FormulaOptimizer):
             \rho_t = \rho_\infty - \frac{2 t \beta_2^t}{1 - \beta_2^t} \\
         p &= p - \gamma \hat m \cdot r_t / (\sqrt{\hat v} + \epsilon) \text{ if } \rho_t > 5,
             \text{ else } p - \gamma \hat m, \qquad
-        r_t^2 = \frac{(\rho_t - 4)(\rho_t - 2) \rho_\infty}{(\rho_\infty - 4)(\rho_\infty - 2) \rho_t}
+        r_t^2 = \frac{(\rho_t - 4)(\rho_t - 2) \rho_\infty}{(\rho_\infty - 4)(\rho_\infty - 2)
+        \rho_t}
 
     Args:
         params: parameters, ``(name, parameter)`` pairs, or dicts that define groups.
@@ -69,7 +75,11 @@ class RAdam(FormulaOptimizer):
         )  # fmt: skip
 
     def start(self, param, group):
-        return {"step": self._scalar(param, 0.0), "exp_avg": zeros_like(param), "exp_avg_sq": zeros_like(param)}
+        return {
+            "step": self._scalar(param, 0.0),
+            "exp_avg": zeros_like(param),
+            "exp_avg_sq": zeros_like(param),
+        }
 
     def update(self, group, bundle):
         xp, param, grad = bundle.xp, bundle.param, bundle.grad

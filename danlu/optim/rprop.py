@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from danlu.ops.registry import ns
 from danlu.optim._formula import (
-    FormulaOptimizer, as_number, check_rate, zeros_like,
+    FormulaOptimizer,
+    as_number,
+    check_rate,
+    zeros_like,
 )  # fmt: skip
 
 __all__ = ["Rprop"]
@@ -13,8 +16,8 @@ __all__ = ["Rprop"]
 class Rprop(FormulaOptimizer):
     r"""Resilient backpropagation, for full batches.
 
-    Where a gradient keeps its sign, its step grows by :math:`\eta^+`; where it turns, the step shrinks by
-    :math:`\eta^-` and is left out once; :math:`p = p - s \operatorname{sign}(g)`.
+    Where a gradient keeps its sign, its step grows by :math:`\eta^+`; where it turns, the step
+    shrinks by :math:`\eta^-` and is left out once; :math:`p = p - s \operatorname{sign}(g)`.
 
     Args:
         params: parameters, ``(name, parameter)`` pairs, or dicts that define groups.
@@ -27,7 +30,8 @@ class Rprop(FormulaOptimizer):
     Raises:
         ValueError: a hyperparameter is out of range.
 
-    Source: Riedmiller and Braun, "A Direct Adaptive Method for Faster Backpropagation Learning" (1993).
+    Source: Riedmiller and Braun, "A Direct Adaptive Method for Faster Backpropagation Learning"
+        (1993).
 
     Example:
         >>> import danlu as torch

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from danlu.optim._formula import (
-    FormulaOptimizer, as_number, check_fused, check_rate,
+    FormulaOptimizer,
+    as_number,
+    check_fused,
+    check_rate,
 )  # fmt: skip
 
 __all__ = ["SGD"]
@@ -19,7 +22,8 @@ class SGD(FormulaOptimizer):
 
     Args:
         params: parameters, ``(name, parameter)`` pairs, or dicts that define groups.
-        lr: the learning rate :math:`\gamma \ge 0`, a number or a tensor of one element. Default: 1e-3.
+        lr: the learning rate :math:`\gamma \ge 0`, a number or a tensor of one element. Default:
+            1e-3.
         momentum: :math:`\mu \ge 0`. Default: 0.
         dampening: :math:`\tau`. Default: 0.
         weight_decay: :math:`\lambda \ge 0`, added to the gradient. Default: 0.
@@ -30,7 +34,8 @@ class SGD(FormulaOptimizer):
     Raises:
         ValueError: a hyperparameter is out of range.
 
-    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013).
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning"
+        (2013).
 
     Example:
         >>> import danlu as torch
@@ -73,7 +78,8 @@ class SGD(FormulaOptimizer):
 
     def _step_group(self, number: int, group: dict) -> None:
         if group["momentum"]:
-            return super()._step_group(number, group)
+            super()._step_group(number, group)
+            return
         # There is nothing to remember: the gradient goes straight into the parameter.
         lr, weight_decay = as_number(group["lr"]), as_number(group["weight_decay"])
         if group["maximize"]:

@@ -15,8 +15,8 @@ __all__ = ["SparseAdam"]
 class SparseAdam(Optimizer):
     r"""Adam for sparse gradients, such as those of ``nn.Embedding(..., sparse=True)``.
 
-    Moments and weights of entries that a gradient leaves out stay as they are; otherwise the formula of
-    :class:`Adam`, with :math:`\epsilon` added before the bias correction.
+    Moments and weights of entries that a gradient leaves out stay as they are; otherwise the
+    formula of :class:`Adam`, with :math:`\epsilon` added before the bias correction.
 
     Args:
         params: parameters, ``(name, parameter)`` pairs, or dicts that define groups.

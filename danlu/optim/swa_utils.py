@@ -1,4 +1,5 @@
-"""Averages of a model's weights over training: stochastic weight averaging (SWA) and exponential (EMA)."""
+"""Averages of a model's weights over training: stochastic weight averaging (SWA) and exponential
+(EMA)."""
 
 from __future__ import annotations
 
@@ -85,13 +86,15 @@ class AveragedModel(Module):
         model: the model in training.
         device: where the copy lives. Default: where the model is.
         avg_fn: gives the new average from ``(average, current, number averaged)``.
-        multi_avg_fn: does the same in place for lists of tensors. Default: the mean (`get_swa_multi_avg_fn`).
+        multi_avg_fn: does the same in place for lists of tensors. Default: the mean
+            (`get_swa_multi_avg_fn`).
         use_buffers: average the buffers as well, instead of copying them.
 
     Raises:
         AssertionError: both functions are given.
 
-    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (2018).
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization"
+        (2018).
 
     Example:
         >>> import danlu as torch
@@ -225,8 +228,7 @@ class SWALR(LRScheduler):
             group["swa_lr"] = lr
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
-                "anneal_strategy must be one of 'cos' or 'linear', "
-                f"instead got {anneal_strategy}"
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
             )
         self._anneal_strategy = anneal_strategy
         if not isinstance(anneal_epochs, int) or anneal_epochs < 0:

@@ -1,4 +1,5 @@
-"""Convolution, sliding blocks, padding and resampling against PyTorch: values, gradients, errors."""
+"""Convolution, sliding blocks, padding and resampling against PyTorch: values, gradients,
+errors."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ torch = pytest.importorskip("torch")
 
 
 def both(run, *arrays, order=2):
-    """Compare values, dtypes, shapes, gradients and (order 2) gradients of gradients of `run(lib, *tensors)`."""
+    """Compare values, dtypes, shapes, gradients and (order 2) gradients of gradients of `run(lib,
+    *tensors)`."""
     seen = []
     for lib in (torch, danlu):
         tensors = [lib.tensor(a) for a in arrays]
@@ -111,7 +113,10 @@ def test_convolution_of_integers_and_of_nothing():
     x, w = np.arange(50).reshape(1, 2, 5, 5), np.arange(-8, 8).reshape(2, 2, 2, 2)
     both(lambda lib, x, w: lib.nn.functional.conv2d(x, w), x, w)
     both(
-        lambda lib, x, w: lib.nn.functional.conv2d(x, w), draw(0, 2, 4, 4), draw(3, 2, 2, 2), order=1
+        lambda lib, x, w: lib.nn.functional.conv2d(x, w),
+        draw(0, 2, 4, 4),
+        draw(3, 2, 2, 2),
+        order=1,
     )
 
 
@@ -143,9 +148,14 @@ def test_unfold_and_fold(settings):
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
-@pytest.mark.parametrize("amounts", [(1, 2), (2, 0, 1, 1), (-1, 2, 0, -1), (1, 2, 0, 1, 2, 2)], ids=str)
+@pytest.mark.parametrize(
+    "amounts", [(1, 2), (2, 0, 1, 1), (-1, 2, 0, -1), (1, 2, 0, 1, 2, 2)], ids=str
+)
 def test_pad(mode, amounts):
-    both(lambda lib, x: lib.nn.functional.pad(x, amounts, mode), draw(*(2, 3, 4, 5, 4)[-len(amounts) // 2 - 2 :]))
+    both(
+        lambda lib, x: lib.nn.functional.pad(x, amounts, mode),
+        draw(*(2, 3, 4, 5, 4)[-len(amounts) // 2 - 2 :]),
+    )
 
 
 def test_pad_with_values_of_other_types():
@@ -186,12 +196,39 @@ def test_interpolate(mode, rank, settings):
     )
 
 
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_grid_sample(mode, corners, padding_mode):
+    settings = {"mode": mode, "align_corners": corners, "padding_mode": padding_mode}
+    grid = np.random.default_rng(3).uniform(-1.6, 1.6, (2, 3, 4, 2))
+    both(lambda lib, x, g: lib.nn.functional.grid_sample(x, g, **settings), draw(2, 3, 5, 4), grid)
+    if mode != "bicubic":
+        grid = np.random.default_rng(3).uniform(-1.6, 1.6, (2, 2, 3, 2, 3))
+        both(
+            lambda lib, x, g: lib.nn.functional.grid_sample(x, g, **settings),
+            draw(2, 2, 3, 4, 2),
+            grid,
+            order=1,
+        )
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_affine_grid(corners):
+    for size in ((2, 1, 3, 4), (2, 1, 3, 1, 2)):
+        rank = len(size) - 2
+        both(
+            lambda lib, theta, size=size: lib.nn.functional.affine_grid(theta, size, corners),
+            draw(2, rank, rank + 1),
+            order=1,
+        )
+
+
 def test_shuffles():
     x = draw(2, 8, 4, 6)
     both(lambda lib, x: lib.pixel_shuffle(x, 2), x)
     both(lambda lib, x: lib.pixel_unshuffle(x, 2), x)
     both(lambda lib, x: lib.nn.functional.channel_shuffle(x, 4), x)
-
 
 
 ERRORS = {
@@ -236,7 +273,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_same_errors(name):
-    with pytest.raises(Exception) as expected:  # noqa: PT011, B017
+    with pytest.raises(Exception) as expected:
         ERRORS[name](torch.nn.functional, torch.zeros)
     with pytest.raises(expected.type) as got:
         ERRORS[name](danlu.nn.functional, danlu.zeros)
@@ -246,10 +283,25 @@ def test_same_errors(name):
 LAYERS = {
     "conv": ("Conv2d", (3, 8, 3), {"padding": 1}, (2, 3, 6, 6)),
     "conv same": ("Conv1d", (3, 8, 4), {"padding": "same", "dilation": 2}, (2, 3, 9)),
-    "conv reflect": ("Conv2d", (4, 8, 3), {"padding": (2, 1), "padding_mode": "reflect", "groups": 2}, (4, 6, 6)),
-    "conv circular": ("Conv1d", (3, 2, 4), {"padding": "same", "padding_mode": "circular", "bias": False}, (3, 9)),
+    "conv reflect": (
+        "Conv2d",
+        (4, 8, 3),
+        {"padding": (2, 1), "padding_mode": "reflect", "groups": 2},
+        (4, 6, 6),
+    ),
+    "conv circular": (
+        "Conv1d",
+        (3, 2, 4),
+        {"padding": "same", "padding_mode": "circular", "bias": False},
+        (3, 9),
+    ),
     "conv 3d": ("Conv3d", (2, 4, (3, 2, 2)), {"stride": (2, 1, 1)}, (1, 2, 5, 4, 4)),
-    "transposed": ("ConvTranspose2d", (4, 6, 3), {"stride": 2, "output_padding": 1, "groups": 2}, (2, 4, 3, 3)),
+    "transposed": (
+        "ConvTranspose2d",
+        (4, 6, 3),
+        {"stride": 2, "output_padding": 1, "groups": 2},
+        (2, 4, 3, 3),
+    ),
     "transposed 1d": ("ConvTranspose1d", (4, 6, 3), {"dilation": 2, "padding": 1}, (2, 4, 5)),
     "lazy": ("LazyConv2d", (6, 3), {"groups": 2}, (2, 4, 6, 6)),
     "lazy transposed": ("LazyConvTranspose1d", (5, 3), {"stride": 2}, (2, 4, 6)),

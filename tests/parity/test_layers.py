@@ -1,4 +1,5 @@
-"""Activations, linear maps, normalisation, dropout, embeddings, attention and their layers against PyTorch."""
+"""Activations, linear maps, normalisation, dropout, embeddings, attention and their layers
+against PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ def arrays(*shapes, low=-2.0, high=2.0, dtype=np.float64):
 
 
 def numpy_of(tensor):
-    return None if tensor is None else (tensor.detach() + 0).numpy()  # PyTorch's lazy zeros made real
+    return (
+        None if tensor is None else (tensor.detach() + 0).numpy()
+    )  # PyTorch's lazy zeros made real
 
 
 def run(lib, call, inputs, order):
@@ -34,7 +37,9 @@ def run(lib, call, inputs, order):
     if order > 1:
         used = [each for each in first if each is not None and each.requires_grad]
         squares = sum((each * each).sum() for each in used)
-        second = lib.autograd.grad(squares, leaves, allow_unused=True) if used else [None] * len(leaves)
+        second = (
+            lib.autograd.grad(squares, leaves, allow_unused=True) if used else [None] * len(leaves)
+        )
         found += [numpy_of(each) for each in second]
     return found
 
@@ -64,7 +69,8 @@ ACTIVATIONS = [
     ("selu", (), {}), ("celu", (0.7,), {}), ("gelu", (), {}), ("gelu", (), {"approximate": "tanh"}),
     ("silu", (), {}), ("mish", (), {}), ("softplus", (), {}), ("softplus", (2.0, 1.5), {}),
     ("hardtanh", (-0.5, 0.8), {}), ("hardsigmoid", (), {}), ("hardswish", (), {}),
-    ("logsigmoid", (), {}), ("softsign", (), {}), ("tanhshrink", (), {}), ("softshrink", (0.3,), {}),
+    ("logsigmoid", (), {}), ("softsign", (), {}), ("tanhshrink", (), {}),
+    ("softshrink", (0.3,), {}),
     ("hardshrink", (0.3,), {}), ("threshold", (0.1, 5.0), {}), ("glu", (), {}), ("glu", (0,), {}),
     ("softmax", (-1,), {}), ("softmax", (0,), {}), ("log_softmax", (1,), {}), ("softmin", (1,), {}),
     ("rrelu", (0.1, 0.3), {}), ("sigmoid", (), {}), ("tanh", (), {}), ("normalize", (), {}),
@@ -77,7 +83,9 @@ def test_activations_and_two_derivatives(name, args, kwargs):
     same(functional(name, *args, **kwargs), (4, 6), order=order, tolerance=1e-7)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "selu", "hardtanh", "silu", "hardswish"])
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky_relu", "elu", "selu", "hardtanh", "silu", "hardswish"]
+)
 def test_in_place_activations(name):
     same(lambda lib, x: getattr(lib.nn.functional, name)(x * 1.5, inplace=True), (3, 4), order=1)
 
@@ -88,7 +96,9 @@ def test_prelu(weights):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64"])
-@pytest.mark.parametrize("name", ["relu", "gelu", "softmax", "leaky_relu", "softsign", "tanhshrink"])
+@pytest.mark.parametrize(
+    "name", ["relu", "gelu", "softmax", "leaky_relu", "softsign", "tanhshrink"]
+)
 def test_dtypes_of_activations(name, dtype):
     args = (0,) if name == "softmax" else ()
 
@@ -119,12 +129,15 @@ def test_bilinear():
 
 
 NORMALISATION = [
-    (lambda lib, x, w, b: lib.nn.functional.layer_norm(x, (3, 4), w, b), ((2, 3, 4), (3, 4), (3, 4))),
+    (lambda lib, x, w, b: lib.nn.functional.layer_norm(x, (3, 4), w, b), ((2, 3, 4), (3, 4), (3,
+    4))),
     (lambda lib, x: lib.nn.functional.layer_norm(x, (4,)), ((2, 3, 4),)),
     (lambda lib, x, w: lib.nn.functional.rms_norm(x, (4,), w, 1e-3), ((2, 3, 4), (4,))),
     (lambda lib, x, w, b: lib.nn.functional.group_norm(x, 2, w, b), ((3, 4, 5), (4,), (4,))),
-    (lambda lib, x, w, b: lib.nn.functional.instance_norm(x, None, None, w, b), ((3, 4, 5), (4,), (4,))),
-    (lambda lib, x, w, b: lib.nn.functional.batch_norm(x, None, None, w, b, True), ((5, 3), (3,), (3,))),
+    (lambda lib, x, w, b: lib.nn.functional.instance_norm(x, None, None, w, b), ((3, 4, 5), (4,),
+    (4,))),
+    (lambda lib, x, w, b: lib.nn.functional.batch_norm(x, None, None, w, b, True), ((5, 3), (3,),
+    (3,))),
     (lambda lib, x: lib.nn.functional.batch_norm(x, None, None, training=True), ((4, 3, 2, 2),)),
     (lambda lib, x: lib.nn.functional.local_response_norm(x, 3, 0.5, 0.75, 1.0), ((2, 5, 4),)),
 ]  # fmt: skip
@@ -164,8 +177,9 @@ def test_running_statistics(kind, momentum):
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("dropout", (5, 7)), ("dropout1d", (4, 6, 3)), ("dropout2d", (4, 6, 3, 3)), ("dropout3d", (2, 6, 2, 2, 2)),
-     ("alpha_dropout", (5, 7)), ("feature_alpha_dropout", (4, 6, 3))],
+    [("dropout", (5, 7)), ("dropout1d", (4, 6, 3)), ("dropout2d", (4, 6, 3, 3)),
+     ("dropout3d", (2, 6, 2, 2, 2)), ("alpha_dropout", (5, 7)),
+     ("feature_alpha_dropout", (4, 6, 3))],
 )  # fmt: skip
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 def test_dropout_draws_pytorchs_masks(name, shape, p):
@@ -275,7 +289,8 @@ def test_multi_head_attention(kind, need_weights, training):
 
 LAYERS = [
     ("Linear", (3, 4)), ("Bilinear", (3, 4, 2)), ("Embedding", (7, 3)), ("EmbeddingBag", (7, 3)),
-    ("BatchNorm1d", (3,)), ("LayerNorm", (3,)), ("GroupNorm", (1, 3)), ("RMSNorm", (3,)), ("PReLU", (3,)),
+    ("BatchNorm1d", (3,)), ("LayerNorm", (3,)), ("GroupNorm", (1, 3)), ("RMSNorm", (3,)),
+    ("PReLU", (3,)),
     ("MultiheadAttention", (4, 2)), ("TransformerEncoderLayer", (4, 2, 8)),
     ("TransformerDecoderLayer", (4, 2, 8)), ("Transformer", (4, 2, 1, 1, 8)),
     ("AdaptiveLogSoftmaxWithLoss", (8, 12, [4, 8])),
@@ -292,7 +307,9 @@ def test_initial_parameters_names_and_text(name, args):
     assert repr(mine) == repr(theirs)
     assert list(mine.state_dict()) == list(theirs.state_dict())
     for key, value in theirs.state_dict().items():
-        np.testing.assert_allclose(mine.state_dict()[key].numpy(), value.numpy(), rtol=2e-6, atol=1e-7)
+        np.testing.assert_allclose(
+            mine.state_dict()[key].numpy(), value.numpy(), rtol=2e-6, atol=1e-7
+        )
     np.testing.assert_array_equal(my_next, their_next)
 
 
@@ -328,7 +345,8 @@ MISTAKES = [
     lambda lib: lib.nn.functional.prelu(vector(lib, 2, 3), vector(lib, 2)),
     lambda lib: lib.nn.functional.gelu(vector(lib, 2), approximate="exact"),
     lambda lib: lib.nn.functional.dropout(vector(lib, 2), 1.5),
-    lambda lib: lib.nn.functional.bilinear(vector(lib, 2, 3), vector(lib, 2, 3), vector(lib, 1, 2, 3)),
+    lambda lib: lib.nn.functional.bilinear(vector(lib, 2, 3), vector(lib, 2, 3), vector(lib, 1, 2,
+    3)),
     lambda lib: lib.nn.Dropout(-0.1),
     lambda lib: lib.nn.BatchNorm1d(3)(vector(lib, 3)),
     lambda lib: lib.nn.BatchNorm2d(3)(vector(lib, 2, 3)),

@@ -22,9 +22,7 @@ def same(expected, got, close=1e-9):
     for a, b in zip(expected, got):
         assert str(a.dtype)[6:] == str(b.dtype)[6:]
         assert tuple(a.shape) == tuple(b.shape)
-        np.testing.assert_allclose(
-            b.detach().numpy(), a.detach().numpy(), rtol=close, atol=close
-        )
+        np.testing.assert_allclose(b.detach().numpy(), a.detach().numpy(), rtol=close, atol=close)
 
 
 def flat(result):
@@ -259,7 +257,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_same_errors(name):
-    with pytest.raises(Exception) as expected:  # noqa: PT011, B017
+    with pytest.raises(Exception) as expected:
         ERRORS[name](torch, torch.zeros)
     with pytest.raises(expected.type) as got:
         ERRORS[name](danlu, danlu.zeros)

@@ -33,9 +33,7 @@ def by_definition(x, weight, stride, padding, dilation, groups):
                 for p, s, d, k in zip(place, stride, dilation, weight.shape[2:])
             )
             part = x[(slice(None), slice(first, first + weight.shape[1]), *window)]
-            out[(slice(None), o, *place)] = (part * weight[o]).sum(
-                axis=tuple(range(1, x.ndim))
-            )
+            out[(slice(None), o, *place)] = (part * weight[o]).sum(axis=tuple(range(1, x.ndim)))
     return out
 
 

@@ -62,13 +62,18 @@ def test_large_and_transposed_parameters_are_updated_in_place():
 
 
 def test_the_gradient_stays_as_it_is():
-    for kwargs in ({"weight_decay": 0.1}, {"maximize": True}, {"weight_decay": 0.1, "maximize": True}):
+    for kwargs in (
+        {"weight_decay": 0.1},
+        {"maximize": True},
+        {"weight_decay": 0.1, "maximize": True},
+    ):
         for shapes in ([(3,)], [(3,), (2,)]):
             params = with_gradients(parameters(*shapes))
             before = [p.grad.clone() for p in params]
             for name in ALL:
                 getattr(danlu.optim, name)(
-                    params, **{k: v for k, v in kwargs.items() if not (name == "Rprop" and k[0] == "w")}
+                    params,
+                    **{k: v for k, v in kwargs.items() if not (name == "Rprop" and k[0] == "w")},
                 ).step()
             for p, grad in zip(params, before):
                 assert danlu.equal(p.grad, grad)

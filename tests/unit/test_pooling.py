@@ -56,7 +56,7 @@ def test_maxima_and_their_places_are_the_definition(settings):
 
 @pytest.mark.parametrize("settings", SETTINGS[:2], ids=str)
 def test_sums_of_windows_and_their_adjoint(settings):
-    kernel, stride, padding, dilation, ceil_mode = settings
+    kernel, stride, padding, dilation, _ = settings
     x = draw(4, 7, 8)
     positions = kernels.pooled_sizes((7, 8), *settings)
     sums = kernels.window_sums(x, positions, kernel, stride, padding)

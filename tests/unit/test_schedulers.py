@@ -108,5 +108,7 @@ def test_averaging_refuses_two_functions_and_wrong_decays():
         swa.get_ema_multi_avg_fn(1.5)
     with pytest.raises(AssertionError, match="Only one of"):
         swa.AveragedModel(
-            danlu.nn.Linear(1, 1), avg_fn=swa.get_swa_avg_fn(), multi_avg_fn=swa.get_swa_multi_avg_fn()
+            danlu.nn.Linear(1, 1),
+            avg_fn=swa.get_swa_avg_fn(),
+            multi_avg_fn=swa.get_swa_multi_avg_fn(),
         )

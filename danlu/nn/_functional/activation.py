@@ -23,10 +23,10 @@ from danlu.ops.registry import ns
 from danlu.tensor import wrap
 
 __all__ = [
-    "celu", "celu_", "elu", "elu_", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
-    "hardtanh_", "leaky_relu", "leaky_relu_", "logsigmoid", "mish", "prelu", "relu", "relu6", "relu_",
-    "rrelu", "rrelu_", "selu", "selu_", "sigmoid", "silu", "softplus", "softshrink", "softsign", "tanh",
-    "tanhshrink", "threshold", "threshold_",
+    "celu", "celu_", "elu", "elu_", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish",
+    "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "logsigmoid", "mish", "prelu", "relu",
+    "relu6", "relu_", "rrelu", "rrelu_", "selu", "selu_", "sigmoid", "silu", "softplus",
+    "softshrink", "softsign", "tanh", "tanhshrink", "threshold", "threshold_",
 ]  # fmt: skip
 
 _RRELU_LOWER, _RRELU_UPPER = 1 / 8, 1 / 3  # Xu et al. 2015
@@ -247,7 +247,8 @@ def relu6(input, inplace=False):
 
 
 def selu(input, inplace=False):
-    """scale * (max(0, x) + min(0, alpha * (exp(x) - 1))), with scale 1.0507 and alpha 1.6733 (Klambauer et al. 2017).
+    """scale * (max(0, x) + min(0, alpha * (exp(x) - 1))), with scale 1.0507 and alpha 1.6733
+    (Klambauer et al. 2017).
 
     Args:
         input: a floating-point tensor.
@@ -267,7 +268,8 @@ def selu(input, inplace=False):
 
 
 def rrelu(input, lower=_RRELU_LOWER, upper=_RRELU_UPPER, training=False, inplace=False):
-    """Leaky ReLU whose slope is drawn from [lower, upper) for each element while training (Xu et al. 2015).
+    """Leaky ReLU whose slope is drawn from [lower, upper) for each element while training (Xu et
+    al. 2015).
 
     Args:
         input: a floating-point tensor.
@@ -289,7 +291,8 @@ def rrelu(input, lower=_RRELU_LOWER, upper=_RRELU_UPPER, training=False, inplace
     """
     if not lower <= upper:
         raise RuntimeError(
-            f"Lower bound should be less than or equal to the upper bound, but got {lower} and {upper}"
+            f"Lower bound should be less than or equal to the upper bound, but got {lower} and "
+            f"{upper}"
         )
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)

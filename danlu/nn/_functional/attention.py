@@ -63,7 +63,8 @@ def scaled_dot_product_attention(
         query: Q.
         key: K.
         value: V.
-        attn_mask: booleans, True where attention is allowed, or numbers to add to the scores; or None.
+        attn_mask: booleans, True where attention is allowed, or numbers to add to the scores;
+            or None.
         dropout_p: probability of zeroing a weight; default 0.
         is_causal: let position i see positions up to i alone; default False.
         scale: default 1 / sqrt(E).
@@ -90,7 +91,8 @@ def scaled_dot_product_attention(
     if is_causal:
         if attn_mask is not None:
             raise RuntimeError(
-                "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
+                "scaled_dot_product_attention: Explicit attn_mask should not be set when "
+                "is_causal=True"
             )
         attn_mask = _causal_mask(query, key)
     if enable_gqa:
@@ -101,7 +103,7 @@ def scaled_dot_product_attention(
     return _attention(query, key, value, mask, dropout_p, scale, blind_is_zero=True)[0]
 
 
-# ------------------------------------------------------------------------------ multi-head attention
+# ------------------------------------------------------------ multi-head attention
 def _projected(query, key, value, weights, biases):
     """The three inputs through their projections; one product where they are one tensor."""
     if len(weights) == 1:
@@ -125,8 +127,9 @@ def _check_inputs(query, key, value, key_padding_mask, attn_mask, num_heads):
         )
     if key.dim() != dims or value.dim() != dims:
         raise AssertionError(
-            f"For {'batched (3-D)' if dims == 3 else 'unbatched (2-D)'} `query`, expected `key` and `value` "
-            f"to be {dims}-D but found {key.dim()}-D and {value.dim()}-D tensors respectively"
+            f"For {'batched (3-D)' if dims == 3 else 'unbatched (2-D)'} `query`, expected `key` "
+            f"and `value` to be {dims}-D but found {key.dim()}-D and {value.dim()}-D tensors "
+            "respectively"
         )
     if key_padding_mask is not None and key_padding_mask.dim() != dims - 1:
         raise AssertionError(
@@ -135,7 +138,8 @@ def _check_inputs(query, key, value, key_padding_mask, attn_mask, num_heads):
         )
     if attn_mask is not None and attn_mask.dim() not in (2, 3):
         raise AssertionError(
-            f"expected `attn_mask` to be None, 2-D or 3-D but found {attn_mask.dim()}-D tensor instead"
+            f"expected `attn_mask` to be None, 2-D or 3-D but found {attn_mask.dim()}-D tensor "
+            "instead"
         )
     return dims == 3
 
@@ -284,7 +288,8 @@ def multi_head_attention_forward(
     if padding is not None:
         if tuple(padding.shape) != (batch, source):
             raise AssertionError(
-                f"expecting key_padding_mask shape of {(batch, source)}, but got {tuple(padding.shape)}"
+                f"expecting key_padding_mask shape of {(batch, source)}, but got "
+                f"{tuple(padding.shape)}"
             )
         padding = padding.reshape(batch, 1, 1, source).expand(-1, num_heads, -1, -1)
         padding = padding.reshape(batch * num_heads, 1, source)

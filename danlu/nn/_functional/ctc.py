@@ -18,9 +18,13 @@ def _lengths(given, name, samples, limit):
         raise RuntimeError(f"{name} must be of size batch_size: {lengths.numel()} is not {samples}")
     longest = int(lengths.max()) if samples else 0
     if limit is not None and longest > limit:
-        raise RuntimeError(f"Expected {name} to have value at most {limit}, but got value {longest}")
+        raise RuntimeError(
+            f"Expected {name} to have value at most {limit}, but got value {longest}"
+        )
     if samples and int(lengths.min()) < 0:
-        raise RuntimeError(f"Expected {name} to have value at least 0, but got value {int(lengths.min())}")
+        raise RuntimeError(
+            f"Expected {name} to have value at least 0, but got value {int(lengths.min())}"
+        )
     return lengths
 
 
@@ -31,7 +35,8 @@ def _padded(targets, lengths, blank):
     array, counts = targets._array, lengths._array.tolist()
     if sum(counts) > array.size:
         raise RuntimeError(
-            f"Expected concatenated targets of at least {sum(counts)} elements, but got {array.size}"
+            f"Expected concatenated targets of at least {sum(counts)} elements, but got "
+            f"{array.size}"
         )
     out = lengths.new_full((len(counts), max(counts, default=0)), blank)._array
     start = 0

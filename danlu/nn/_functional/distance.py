@@ -29,7 +29,9 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
         tensor([0.6000])
     """
     if not (x1.is_floating_point() or x2.is_floating_point()):
-        raise RuntimeError("expected common dtype to be floating point, yet common dtype is " + str(x1.dtype))
+        raise RuntimeError(
+            "expected common dtype to be floating point, yet common dtype is " + str(x1.dtype)
+        )
     if x1._array.shape != x2._array.shape:
         x1, x2 = broadcast_tensors(x1, x2)
     unit1 = x1 / vector_norm(x1, 2, dim, True).clamp(min=eps)

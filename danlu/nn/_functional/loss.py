@@ -13,8 +13,8 @@ from danlu.ops import loss as ops
 from danlu.ops.softmax import log_softmax
 
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "l1_loss",
-    "mse_loss", "nll_loss", "smooth_l1_loss",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss",
+    "l1_loss", "mse_loss", "nll_loss", "smooth_l1_loss",
 ]  # fmt: skip
 
 
@@ -29,9 +29,7 @@ def _weighted_mean(losses, weight, input, reduction):
     return losses.sum() / weight.sum() if reduction == "mean" else reduce_losses(losses, reduction)
 
 
-def mse_loss(
-    input, target, size_average=None, reduce=None, reduction="mean", weight=None
-):
+def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """The squared error (input - target)^2.
 
     Args:
@@ -63,9 +61,7 @@ def mse_loss(
     return ops.mse_loss(input, target, reduction)
 
 
-def l1_loss(
-    input, target, size_average=None, reduce=None, reduction="mean", weight=None
-):
+def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """The absolute error |input - target|.
 
     Args:
@@ -97,10 +93,9 @@ def l1_loss(
     return ops.l1_loss(input, target, reduction)
 
 
-def smooth_l1_loss(
-    input, target, size_average=None, reduce=None, reduction="mean", beta=1.0
-):
-    """d^2 / (2 beta) where |d| < beta and |d| - beta / 2 elsewhere, with d = input - target (Girshick 2015).
+def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
+    """d^2 / (2 beta) where |d| < beta and |d| - beta / 2 elsewhere, with d = input - target
+    (Girshick 2015).
 
     Args:
         input: predictions.
@@ -127,13 +122,16 @@ def smooth_l1_loss(
         reduction = legacy_reduction(size_average, reduce)
     if beta <= 0:
         if beta < 0:
-            raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
+            raise RuntimeError(
+                f"smooth_l1_loss does not support negative values for beta, got {beta}"
+            )
         return ops.l1_loss(input, target, reduction)
     return ops.smooth_l1_loss(input, target, reduction, beta)
 
 
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
-    """d^2 / 2 where |d| <= delta and delta (|d| - delta / 2) elsewhere, with d = input - target (Huber 1964).
+    """d^2 / 2 where |d| <= delta and delta (|d| - delta / 2) elsewhere, with d = input - target
+    (Huber 1964).
 
     Args:
         input: predictions.
@@ -156,7 +154,9 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     if target._array.shape != input._array.shape:
         input, target = same_size(input, target)
     if delta <= 0:
-        raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
+        raise RuntimeError(
+            f"huber_loss does not support non-positive values for delta, got {delta}"
+        )
     if weight is None:
         return ops.huber_loss(input, target, reduction, delta)
     if weight.shape != input.shape:
@@ -209,7 +209,8 @@ def binary_cross_entropy_with_logits(
     reduction="mean",
     pos_weight=None,
 ):
-    """The binary cross entropy of sigmoid(input), computed without overflow: max(x, 0) - x t + log(1 + exp(-|x|)).
+    """The binary cross entropy of sigmoid(input), computed without overflow: max(x, 0) - x t +
+    log(1 + exp(-|x|)).
 
     Args:
         input: logits.
@@ -218,7 +219,8 @@ def binary_cross_entropy_with_logits(
         size_average: deprecated, see `reduction`.
         reduce: deprecated, see `reduction`.
         reduction: "mean", "sum" or "none"; default "mean".
-        pos_weight: factor of the positive part, above 1 for recall, below for precision; None for 1.
+        pos_weight: factor of the positive part, above 1 for recall, below for precision; None
+            for 1.
 
     Shape:
         (*), (*) -> () or, without reduction, (*)
@@ -250,7 +252,8 @@ def nll_loss(
     reduce=None,
     reduction="mean",
 ):
-    """Minus the log-probability of the true class, weighted by class; a mean is over the sum of the weights.
+    """Minus the log-probability of the true class, weighted by class; a mean is over the sum of the
+    weights.
 
     Args:
         input: log-probabilities.
@@ -344,8 +347,9 @@ def _against_probabilities(input, target, weight, class_dim, reduction, label_sm
         )
     if weight is not None and tuple(weight.shape) != (input.shape[class_dim],):
         raise RuntimeError(
-            f"cross_entropy: weight tensor should be defined either for all {input.shape[class_dim]} "
-            f"classes or no classes but got weight tensor of shape: {list(weight.shape)}"
+            "cross_entropy: weight tensor should be defined either for all "
+            f"{input.shape[class_dim]} classes or no classes but got weight tensor of shape: "
+            f"{list(weight.shape)}"
         )
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / input.shape[class_dim]

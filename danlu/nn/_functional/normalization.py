@@ -9,11 +9,19 @@ from danlu.ops import normalization as ops
 from danlu.ops.joining import cat
 from danlu.size import Size
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
+__all__ = [
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "local_response_norm",
+    "rms_norm",
+]
 
 
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last axes of each sample (Ba et al. 2016).
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axes of each sample (Ba et al.
+    2016).
 
     Args:
         input: a floating-point tensor.
@@ -37,7 +45,8 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
 
 
 def rms_norm(input, normalized_shape, weight=None, eps=None):
-    """x / sqrt(mean(x^2) + eps) * weight over the last axes of each sample (Zhang and Sennrich 2019).
+    """x / sqrt(mean(x^2) + eps) * weight over the last axes of each sample (Zhang and Sennrich
+    2019).
 
     Args:
         input: a floating-point tensor.
@@ -73,13 +82,14 @@ def _check_channels(shape, **given):
     """Refuse per-channel tensors of another length than the input's axis 1."""
     if len(shape) < 2:
         raise RuntimeError(
-            f"Expected more than 1 dimension for batch normalisation, but got a tensor of size {list(shape)}"
+            "Expected more than 1 dimension for batch normalisation, but got a tensor of size "
+            f"{list(shape)}"
         )
     for name, tensor in given.items():
         if tensor is not None and tensor._array.shape != (shape[1],):
             raise RuntimeError(
-                f"{name} should contain {shape[1]} elements not {tensor.numel()}: the input of shape "
-                f"{list(shape)} has {shape[1]} channels in axis 1"
+                f"{name} should contain {shape[1]} elements not {tensor.numel()}: the input of "
+                f"shape {list(shape)} has {shape[1]} channels in axis 1"
             )
 
 
@@ -178,11 +188,13 @@ def instance_norm(
     momentum=0.1,
     eps=1e-5,
 ):
-    """(x - mean) / sqrt(var + eps) * weight + bias for each channel of each sample (Ulyanov et al. 2016).
+    """(x - mean) / sqrt(var + eps) * weight + bias for each channel of each sample (Ulyanov et al.
+    2016).
 
     Args:
         input: a floating-point tensor.
-        running_mean: mean used without `use_input_stats`, else updated by the batch's average; or None.
+        running_mean: mean used without `use_input_stats`, else updated by the batch's average;
+            or None.
         running_var: variance likewise, or None.
         weight: scale of each channel, or None.
         bias: shift of each channel, or None.
@@ -228,7 +240,8 @@ def instance_norm(
 
 
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
-    """(x - mean) / sqrt(var + eps) * weight + bias for each group of channels of each sample (Wu and He 2018).
+    """(x - mean) / sqrt(var + eps) * weight + bias for each group of channels of each sample (Wu
+    and He 2018).
 
     Args:
         input: a floating-point tensor.
@@ -252,17 +265,19 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     """
     shape = input._array.shape
     if len(shape) < 2:
-        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
+        raise RuntimeError(
+            f"Expected at least 2 dimensions for input tensor but received {len(shape)}"
+        )
     if shape[1] % num_groups:
         raise RuntimeError(
-            "Expected number of channels in input to be divisible by num_groups, but got input of shape "
-            f"{list(shape)} and num_groups={num_groups}"
+            "Expected number of channels in input to be divisible by num_groups, but got input of "
+            f"shape {list(shape)} and num_groups={num_groups}"
         )
     for name, given in (("weight", weight), ("bias", bias)):
         if given is not None and given._array.shape != (shape[1],):
             raise RuntimeError(
-                f"Expected {name} to be a vector of size equal to the number of channels in input, but got "
-                f"{name} of shape {list(given.shape)} and input of shape {list(shape)}"
+                f"Expected {name} to be a vector of size equal to the number of channels in input, "
+                f"but got {name} of shape {list(given.shape)} and input of shape {list(shape)}"
             )
     _require_several_values(
         prod(shape) // num_groups, (shape[0] * shape[1] // num_groups, num_groups, *shape[2:])
@@ -271,7 +286,8 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
 
 
 def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
-    """x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al. 2012).
+    """x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al.
+    2012).
 
     Args:
         input: a floating-point tensor of three axes or more.
@@ -292,7 +308,9 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
         tensor([[[0.5000, 0.5000]]])
     """
     if input.dim() < 3:
-        raise ValueError(f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)")
+        raise ValueError(
+            f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)"
+        )
     if not input.numel():
         return input
     channels = input.shape[1]

@@ -1,153 +1,22 @@
-"""Losses on embeddings, rankings, margins and distributions, composed of smaller operators."""
+"""Losses on embeddings, rankings and margins, composed of smaller operators."""
 
 from __future__ import annotations
 
 import math
-import warnings
 
-from danlu.autograd.grad_mode import no_grad
 from danlu.nn._functional.distance import pairwise_distance
 from danlu.nn._functional.reduction import legacy_reduction, reduce_losses
 from danlu.ops.activation import logsigmoid, softplus
-from danlu.ops.binary import minimum, xlogy
+from danlu.ops.binary import minimum
 from danlu.ops.checks import require_reduction
 from danlu.ops.cross_entropy import pick_class
 from danlu.ops.indexing import where
 
 __all__ = [
-    "cosine_embedding_loss", "gaussian_nll_loss", "hinge_embedding_loss", "kl_div", "margin_ranking_loss",
-    "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "poisson_nll_loss",
-    "soft_margin_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss",
+    "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss", "multi_margin_loss",
+    "multilabel_margin_loss", "multilabel_soft_margin_loss", "soft_margin_loss",
+    "triplet_margin_loss", "triplet_margin_with_distance_loss",
 ]  # fmt: skip
-
-
-def kl_div(
-    input, target, size_average=None, reduce=None, reduction="mean", log_target=False
-):
-    """The Kullback-Leibler divergence t (log t - x) of log-probabilities x from probabilities t.
-
-    Args:
-        input: log-probabilities.
-        target: probabilities, or their logarithms with `log_target`.
-        size_average: deprecated, see `reduction`.
-        reduce: deprecated, see `reduction`.
-        reduction: "batchmean" (the divergence itself), "mean", "sum" or "none"; default "mean".
-        log_target: whether the target holds logarithms; default False.
-
-    Shape:
-        (*), (*) -> () or, without reduction, (*)
-
-    Example:
-        >>> import danlu as torch
-        >>> x = torch.tensor([[0.5, 0.5]])
-        >>> torch.nn.functional.kl_div(x.log(), x, reduction="batchmean")
-        tensor(0.)
-    """
-    if size_average is not None or reduce is not None:
-        reduction = legacy_reduction(size_average, reduce)
-    elif reduction == "mean":
-        warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size."
-            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
-            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
-            stacklevel=2,
-        )
-    if log_target:
-        losses = target.exp() * (target - input)
-    else:
-        losses = xlogy(target, target) - target * input
-    if reduction != "batchmean":
-        return reduce_losses(losses, reduction)
-    return losses.sum() / input.shape[0] if input.dim() else losses.sum()
-
-
-def poisson_nll_loss(
-    input,
-    target,
-    log_input=True,
-    full=False,
-    size_average=None,
-    eps=1e-8,
-    reduce=None,
-    reduction="mean",
-):
-    """Negative log likelihood of counts under a Poisson distribution, without log(target!) unless `full`.
-
-    Args:
-        input: the rate's logarithm, or the rate.
-        target: counts.
-        log_input: whether the input is a logarithm: exp(x) - t x; else x - t log(x + eps); default True.
-        full: add Stirling's approximation of log(target!); default False.
-        size_average: deprecated, see `reduction`.
-        eps: keeps log(0) finite; default 1e-8.
-        reduce: deprecated, see `reduction`.
-        reduction: "mean", "sum" or "none"; default "mean".
-
-    Shape:
-        (*), (*) -> () or, without reduction, (*)
-
-    Example:
-        >>> import danlu as torch
-        >>> torch.nn.functional.poisson_nll_loss(torch.zeros(2), torch.ones(2))
-        tensor(1.)
-    """
-    if size_average is not None or reduce is not None:
-        reduction = legacy_reduction(size_average, reduce)
-    require_reduction(reduction)
-    if log_input:
-        losses = input.exp() - target * input
-    else:
-        losses = input - target * (input + eps).log()
-    if full:
-        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
-        losses = losses + stirling.masked_fill(target <= 1, 0.0)
-    return reduce_losses(losses, reduction)
-
-
-def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
-    """(log v + (input - target)^2 / v) / 2, the negative log likelihood under normals of variance v (Nix, Weigend 1994).
-
-    Args:
-        input: means.
-        target: values.
-        var: variances: a number, a tensor of the input's shape, or one whose last size is 1 or missing.
-        full: add the constant log(2 pi) / 2; default False.
-        eps: least variance; default 1e-6.
-        reduction: "mean", "sum" or "none"; default "mean".
-
-    Shape:
-        (*), (*), (*) -> () or, without reduction, (*)
-
-    Raises:
-        ValueError: negative variances, or a shape that does not fit.
-
-    Example:
-        >>> import danlu as torch
-        >>> torch.nn.functional.gaussian_nll_loss(torch.zeros(2), torch.ones(2), torch.ones(2))
-        tensor(0.5000)
-    """
-    if isinstance(var, float):
-        if var < 0:
-            raise ValueError(f"var has negative entry/entries: {var}")
-        var = input.new_full(input.shape, var)
-    elif (var < 0).any():
-        raise ValueError("var has negative entry/entries")
-    if var.shape != input.shape:
-        differing = [b for a, b in zip(input.shape, var.shape) if a != b]
-        if input.shape[:-1] == var.shape:
-            var = var.unsqueeze(-1)
-        elif input.dim() != var.dim() or differing != [1]:
-            raise ValueError(
-                f"var is of incorrect size: {tuple(var.shape)} for an input of {tuple(input.shape)}"
-            )
-    require_reduction(reduction)
-    var = var.clone()
-    with no_grad():
-        var.clamp_(min=eps)
-    losses = 0.5 * (var.log() + (input - target) ** 2 / var)
-    if full:
-        losses = losses + 0.5 * math.log(2 * math.pi)
-    return reduce_losses(losses, reduction)
 
 
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
@@ -283,7 +152,8 @@ def hinge_embedding_loss(
 def margin_ranking_loss(
     input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"
 ):
-    """max(0, -t (x1 - x2) + margin): the first is to be larger where t is 1, smaller where it is -1.
+    """max(0, -t (x1 - x2) + margin): the first is to be larger where t is 1, smaller where it is
+    -1.
 
     Args:
         input1: first scores.
@@ -380,7 +250,8 @@ def multi_margin_loss(
 
 
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
-    """The sum over true classes j and other classes i of max(0, 1 - x_j + x_i), divided by the number of classes.
+    """The sum over true classes j and other classes i of max(0, 1 - x_j + x_i), divided by the
+    number of classes.
 
     Args:
         input: scores of the classes.
@@ -405,17 +276,22 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
         reduction = legacy_reduction(size_average, reduce)
     if input.dim() > 2 or target.shape != input.shape:
         raise RuntimeError(
-            f"inconsistent target size: {list(target.shape)} for an input of size: {list(input.shape)}"
+            f"inconsistent target size: {list(target.shape)} for an input of size: "
+            f"{list(input.shape)}"
         )
     rows = input if input.dim() == 2 else input.reshape(1, -1)
     labels = target.reshape(rows.shape)
     count = rows.shape[1]
     if ((labels < -1) | (labels >= count)).any():
-        raise RuntimeError(f"argument #2 'target' is out of range: classes lie between 0 and {count - 1}")
+        raise RuntimeError(
+            f"argument #2 'target' is out of range: classes lie between 0 and {count - 1}"
+        )
     is_label = (labels == -1).cumsum(1) == 0  # (N, C): before the first -1
     safe = labels.masked_fill(~is_label, 0)
     is_true = rows.new_zeros(rows.shape).scatter_add_(1, safe, is_label.to(rows.dtype)) > 0
-    margins = (1 - rows.gather(1, safe).unsqueeze(2) + rows.unsqueeze(1)).clamp(min=0)  # (N, labels, C)
+    margins = (1 - rows.gather(1, safe).unsqueeze(2) + rows.unsqueeze(1)).clamp(
+        min=0
+    )  # (N, labels, C)
     counted = is_label.unsqueeze(2) & ~is_true.unsqueeze(1)
     losses = margins.masked_fill(~counted, 0.0).sum((1, 2)) / count
     return reduce_losses(losses if input.dim() == 2 else losses[0], reduction)
@@ -430,8 +306,8 @@ def _triplet(anchor, positive, negative, distance, margin, swap, reduction):
     if not anchor.dim() == positive.dim() == negative.dim():
         raise RuntimeError(
             "The anchor, positive, and negative tensors are expected to have the same number of "
-            f"dimensions, but got: anchor {anchor.dim()}D, positive {positive.dim()}D, and negative "
-            f"{negative.dim()}D inputs"
+            f"dimensions, but got: anchor {anchor.dim()}D, positive {positive.dim()}D, and "
+            f"negative {negative.dim()}D inputs"
         )
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:  # Balntas et al. 2016: the negative may be nearer to the positive than to the anchor

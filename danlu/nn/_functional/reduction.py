@@ -50,8 +50,8 @@ def shape_repair(input_shape, target_shape) -> str:
 def same_size(input, target):
     """Input and target broadcast to one shape; a warning where they had two."""
     warnings.warn(
-        f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
-        "This will likely lead to incorrect results due to broadcasting. "
+        f"Using a target size ({target.size()}) that is different to the input size "
+        f"({input.size()}). This will likely lead to incorrect results due to broadcasting. "
         f"Please ensure they have the same size.{shape_repair(input.shape, target.shape)}",
         stacklevel=3,
     )

@@ -18,7 +18,8 @@ def _padding_row(padding_idx, rows):
         return -1
     if not -rows <= padding_idx < rows:
         raise AssertionError(
-            f"Padding_idx must be within num_embeddings: it is {padding_idx}, the table has {rows} rows"
+            f"Padding_idx must be within num_embeddings: it is {padding_idx}, the table has {rows} "
+            "rows"
         )
     return padding_idx % rows
 
@@ -131,7 +132,9 @@ def embedding_bag(
             f"then it must have the same shape as the input ({input.shape})"
         )
     if weight.dim() != 2:
-        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
+        raise ValueError(
+            f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}"
+        )
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"mode has to be one of sum, mean or max, but got {mode!r}")
     if mode == "max" and scale_grad_by_freq:
@@ -144,8 +147,8 @@ def embedding_bag(
         _renormalize(weight, indices._array, max_norm, norm_type)
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(
-            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for "
-            f"mode='sum' (got mode='{mode}')."
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported "
+            f"for mode='sum' (got mode='{mode}')."
         )
     padding_row = _padding_row(padding_idx, weight.shape[0])
     rows = embedding_rows(weight, indices, padding_row, scale_grad_by_freq)  # (L, D)
@@ -155,17 +158,20 @@ def embedding_bag(
 
 
 def _bag_bounds(input, offsets, include_last_offset):
-    """Where each bag begins and, after the last, where it ends; as an array of one more element than bags."""
+    """Where each bag begins and, after the last, where it ends; as an array of one more element
+    than bags."""
     xp = ns(input._array)
     if input.dim() == 2:
         if offsets is not None:
             raise ValueError(
-                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed "
-                f"length sequences. However, found offsets of type {type(offsets)}"
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch "
+                f"of fixed length sequences. However, found offsets of type {type(offsets)}"
             )
         return xp.arange(input.shape[0] + 1) * input.shape[1]
     if input.dim() != 1:
-        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+        raise ValueError(
+            f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}"
+        )
     if offsets is None:
         raise ValueError("offsets has to be a 1D Tensor but got None")
     if offsets.dim() != 1:
@@ -237,8 +243,8 @@ def one_hot(tensor, num_classes=-1):
     array = tensor._array
     if array.dtype.name != "int64":
         raise RuntimeError(
-            f"one_hot is only applicable to index tensor of type LongTensor, got {scalar_type(array)}: "
-            "write .long()"
+            "one_hot is only applicable to index tensor of type LongTensor, got "
+            f"{scalar_type(array)}: write .long()"
         )
     if not array.size:
         if num_classes <= 0:
@@ -253,6 +259,7 @@ def one_hot(tensor, num_classes=-1):
             if num_classes < 1:
                 raise RuntimeError("num_classes should be positive")
             raise RuntimeError(
-                f"Class values must be smaller than num_classes: {largest} is not below {num_classes}."
+                f"Class values must be smaller than num_classes: {largest} is not below "
+                f"{num_classes}."
             )
     return wrap((array[..., None] == ns(array).arange(num_classes)).astype(array.dtype))

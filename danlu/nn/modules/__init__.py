@@ -27,4 +27,5 @@ from danlu.nn.modules.rnn_cell import *  # noqa: F403
 from danlu.nn.modules.smooth_activation import *  # noqa: F403
 from danlu.nn.modules.sparse import *  # noqa: F403
 from danlu.nn.modules.transformer import *  # noqa: F403
+from danlu.nn.modules.transformer_layers import *  # noqa: F403
 from danlu.nn.modules.upsampling import *  # noqa: F403

@@ -78,7 +78,8 @@ class ReLU(Module):
 
 
 class RReLU(Module):
-    """Leaky ReLU with a slope drawn from [lower, upper) in training and the mean slope otherwise (Xu et al. 2015).
+    """Leaky ReLU with a slope drawn from [lower, upper) in training and the mean slope otherwise
+    (Xu et al. 2015).
 
     Args:
         lower: least slope; default 1/8.

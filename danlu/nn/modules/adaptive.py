@@ -56,12 +56,13 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         cutoffs = list(cutoffs)
         if not cutoffs:
             raise ValueError("cutoffs should be a sequence of length larger than 0")
-        rising = all(a < b for a, b in zip(cutoffs, cutoffs[1:]))
+        rising = cutoffs == sorted(set(cutoffs))
         whole = all(int(each) == each for each in cutoffs)
         if not (rising and whole and cutoffs[0] > 0 and cutoffs[-1] < n_classes):
             raise ValueError(
-                "cutoffs should be a sequence of unique, positive integers sorted in an increasing order, "
-                f"where each value is between 1 and n_classes-1 = {n_classes - 1}, but got {cutoffs}"
+                "cutoffs should be a sequence of unique, positive integers sorted in an "
+                "increasing order, where each value is between 1 and n_classes-1 = "
+                f"{n_classes - 1}, but got {cutoffs}"
             )
         self.in_features = in_features
         self.n_classes = n_classes
@@ -147,8 +148,8 @@ def _check_shapes(input, target):
         )
     if input.dim() != target.dim() + 1:
         raise RuntimeError(
-            f"{target.dim()}D target tensor expects {target.dim() + 1}D input tensors, but found inputs "
-            f"with size {input.shape}"
+            f"{target.dim()}D target tensor expects {target.dim() + 1}D input tensors, but found "
+            f"inputs with size {input.shape}"
         )
     if target.dim() == 1 and input.shape[0] != target.shape[0]:
         raise RuntimeError(

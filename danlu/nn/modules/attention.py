@@ -13,7 +13,8 @@ __all__ = ["MultiheadAttention"]
 
 
 class MultiheadAttention(Module):
-    """Attention by several heads on projections of the inputs, projected back (Vaswani et al. 2017).
+    """Attention by several heads on projections of the inputs, projected back (Vaswani et al.
+    2017).
 
     Args:
         embed_dim: E, the features of the query and the output.
@@ -77,9 +78,14 @@ class MultiheadAttention(Module):
         self.head_dim = embed_dim // num_heads
         if self.head_dim * num_heads != embed_dim:
             raise AssertionError(
-                f"embed_dim must be divisible by num_heads, but {embed_dim} is no multiple of {num_heads}"
+                f"embed_dim must be divisible by num_heads, but {embed_dim} is no multiple of "
+                f"{num_heads}"
             )
-        separate = {"q_proj_weight": embed_dim, "k_proj_weight": self.kdim, "v_proj_weight": self.vdim}
+        separate = {
+            "q_proj_weight": embed_dim,
+            "k_proj_weight": self.kdim,
+            "v_proj_weight": self.vdim,
+        }
         if self._qkv_same_embed_dim:
             self.in_proj_weight = Parameter(empty((3 * embed_dim, embed_dim), **factory))
             for name in separate:

@@ -11,7 +11,8 @@ from danlu.nn.parameter import Parameter, UninitializedBuffer, UninitializedPara
 from danlu.ops.creation import empty, ones, tensor, zeros
 
 __all__ = [
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LazyBatchNorm1d", "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
 ]  # fmt: skip
 
 _SPATIAL = {1: "L", 2: "H, W", 3: "D, H, W"}
@@ -81,7 +82,8 @@ class _NormBase(Module):
         if (local_metadata.get("version") or 0) < 2 and self.track_running_stats:
             counted = self.num_batches_tracked
             state_dict.setdefault(
-                prefix + "num_batches_tracked", tensor(0, dtype=int64) if counted is None else counted
+                prefix + "num_batches_tracked",
+                tensor(0, dtype=int64) if counted is None else counted,
             )
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
@@ -173,12 +175,14 @@ class _BatchNorm(_NormBase):
 
 
 class BatchNorm1d(_BatchNorm):
-    """(x - mean) / sqrt(var + eps) * weight + bias per channel of a batch of sequences (Ioffe and Szegedy 2015).
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel of a batch of sequences (Ioffe and
+    Szegedy 2015).
 
     Args:
         num_features: C, the size of axis 1.
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default True.
         track_running_stats: keep running statistics for evaluation mode; default True.
         device: of parameters and buffers.
@@ -201,12 +205,14 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """(x - mean) / sqrt(var + eps) * weight + bias per channel of a batch of images (Ioffe and Szegedy 2015).
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel of a batch of images (Ioffe and
+    Szegedy 2015).
 
     Args:
         num_features: C, the size of axis 1.
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default True.
         track_running_stats: keep running statistics for evaluation mode; default True.
         device: of parameters and buffers.
@@ -229,12 +235,14 @@ class BatchNorm2d(_BatchNorm):
 
 
 class BatchNorm3d(_BatchNorm):
-    """(x - mean) / sqrt(var + eps) * weight + bias per channel of a batch of volumes (Ioffe and Szegedy 2015).
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel of a batch of volumes (Ioffe and
+    Szegedy 2015).
 
     Args:
         num_features: C, the size of axis 1.
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default True.
         track_running_stats: keep running statistics for evaluation mode; default True.
         device: of parameters and buffers.
@@ -261,7 +269,8 @@ class LazyBatchNorm1d(_LazyNormBase, _BatchNorm):
 
     Args:
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default True.
         track_running_stats: keep running statistics for evaluation mode; default True.
         device: of parameters and buffers.
@@ -289,7 +298,8 @@ class LazyBatchNorm2d(_LazyNormBase, _BatchNorm):
 
     Args:
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default True.
         track_running_stats: keep running statistics for evaluation mode; default True.
         device: of parameters and buffers.
@@ -317,7 +327,8 @@ class LazyBatchNorm3d(_LazyNormBase, _BatchNorm):
 
     Args:
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default True.
         track_running_stats: keep running statistics for evaluation mode; default True.
         device: of parameters and buffers.

@@ -25,7 +25,8 @@ class _DropoutNd(Module):
 
 
 class Dropout(_DropoutNd):
-    """Zeroes each element with probability p and divides the others by 1 - p, in training (Hinton et al. 2012).
+    """Zeroes each element with probability p and divides the others by 1 - p, in training (Hinton
+    et al. 2012).
 
     Args:
         p: probability of zeroing, 0 to 1; default 0.5.
@@ -48,7 +49,8 @@ class Dropout(_DropoutNd):
 
 
 class Dropout1d(_DropoutNd):
-    """Zeroes whole channels of sequences with probability p and divides the others by 1 - p, in training.
+    """Zeroes whole channels of sequences with probability p and divides the others by 1 - p, in
+    training.
 
     Args:
         p: probability of zeroing, 0 to 1; default 0.5.
@@ -71,7 +73,8 @@ class Dropout1d(_DropoutNd):
 
 
 class Dropout2d(_DropoutNd):
-    """Zeroes whole channels of images with probability p and divides the others by 1 - p, in training.
+    """Zeroes whole channels of images with probability p and divides the others by 1 - p, in
+    training.
 
     Args:
         p: probability of zeroing, 0 to 1; default 0.5.
@@ -94,7 +97,8 @@ class Dropout2d(_DropoutNd):
 
 
 class Dropout3d(_DropoutNd):
-    """Zeroes whole channels of volumes with probability p and divides the others by 1 - p, in training.
+    """Zeroes whole channels of volumes with probability p and divides the others by 1 - p, in
+    training.
 
     Args:
         p: probability of zeroing, 0 to 1; default 0.5.

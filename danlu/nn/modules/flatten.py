@@ -42,7 +42,8 @@ class Unflatten(Module):
 
     Args:
         dim: the axis, or its name.
-        unflattened_size: the sizes it becomes, one of which may be -1; for a name, pairs of name and size.
+        unflattened_size: the sizes it becomes, one of which may be -1; for a name, pairs of
+            name and size.
 
     Shape:
         (*, S, *) -> (*, U1, ..., Un, *)

@@ -8,13 +8,14 @@ from danlu.nn import functional as F
 from danlu.nn.modules.batchnorm import _LazyNormBase, _NormBase
 
 __all__ = [
-    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
-    "LazyInstanceNorm3d",
+    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d", "LazyInstanceNorm3d",
 ]  # fmt: skip
 
 
 class _InstanceNorm(_NormBase):
-    """Instance normalisation for any number of axes; `_dims` holds those without and with a batch axis."""
+    """Instance normalisation for any number of axes; `_dims` holds those without and with a
+    batch axis."""
 
     _dims: tuple = ()
 
@@ -44,9 +45,9 @@ class _InstanceNorm(_NormBase):
             if unused:
                 kind = type(self).__name__
                 error_msgs.append(
-                    f"Unexpected running stats buffer(s) {' and '.join(map(repr, unused))} for {kind} with "
-                    "track_running_stats=False. Remove these keys from the state_dict, or build the layer "
-                    "with track_running_stats=True to use them."
+                    f"Unexpected running stats buffer(s) {' and '.join(map(repr, unused))} for "
+                    f"{kind} with track_running_stats=False. Remove these keys from the "
+                    "state_dict, or build the layer with track_running_stats=True to use them."
                 )
             for key in unused:
                 state_dict.pop(key)
@@ -57,17 +58,19 @@ class _InstanceNorm(_NormBase):
     def forward(self, input):
         unbatched, batched = self._dims
         if input.dim() not in self._dims:
-            raise ValueError(f"expected {unbatched}D or {batched}D input (got {input.dim()}D input)")
+            raise ValueError(
+                f"expected {unbatched}D or {batched}D input (got {input.dim()}D input)"
+            )
         axis = input.dim() - unbatched
         if input.shape[axis] != self.num_features:
             if self.affine:
                 raise ValueError(
-                    f"expected input's size at dim={axis} to match num_features ({self.num_features}), "
-                    f"but got: {input.shape[axis]}."
+                    f"expected input's size at dim={axis} to match num_features "
+                    f"({self.num_features}), but got: {input.shape[axis]}."
                 )
             warnings.warn(
-                f"input's size at dim={axis} does not match num_features. You can silence this warning "
-                "by not passing in num_features, which is not used because affine=False",
+                f"input's size at dim={axis} does not match num_features. You can silence this "
+                "warning by not passing in num_features, which is not used because affine=False",
                 stacklevel=2,
             )
         batch = input if axis else input.unsqueeze(0)
@@ -85,12 +88,14 @@ class _InstanceNorm(_NormBase):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """(x - mean) / sqrt(var + eps) * weight + bias per channel of each of the sequences (Ulyanov et al. 2016).
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel of each of the sequences (Ulyanov et
+    al. 2016).
 
     Args:
         num_features: C, the size of axis 1.
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default False.
         track_running_stats: keep running statistics for evaluation mode; default False.
         device: of parameters and buffers.
@@ -113,12 +118,14 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """(x - mean) / sqrt(var + eps) * weight + bias per channel of each of the images (Ulyanov et al. 2016).
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel of each of the images (Ulyanov et
+    al. 2016).
 
     Args:
         num_features: C, the size of axis 1.
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default False.
         track_running_stats: keep running statistics for evaluation mode; default False.
         device: of parameters and buffers.
@@ -141,12 +148,14 @@ class InstanceNorm2d(_InstanceNorm):
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """(x - mean) / sqrt(var + eps) * weight + bias per channel of each of the volumes (Ulyanov et al. 2016).
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel of each of the volumes (Ulyanov et
+    al. 2016).
 
     Args:
         num_features: C, the size of axis 1.
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default False.
         track_running_stats: keep running statistics for evaluation mode; default False.
         device: of parameters and buffers.
@@ -173,7 +182,8 @@ class LazyInstanceNorm1d(_LazyNormBase, _InstanceNorm):
 
     Args:
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default True.
         track_running_stats: keep running statistics for evaluation mode; default True.
         device: of parameters and buffers.
@@ -201,7 +211,8 @@ class LazyInstanceNorm2d(_LazyNormBase, _InstanceNorm):
 
     Args:
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default True.
         track_running_stats: keep running statistics for evaluation mode; default True.
         device: of parameters and buffers.
@@ -229,7 +240,8 @@ class LazyInstanceNorm3d(_LazyNormBase, _InstanceNorm):
 
     Args:
         eps: added to the variance; default 1e-5.
-        momentum: weight of a batch in the running statistics, None for the average of all; default 0.1.
+        momentum: weight of a batch in the running statistics, None for the average of all;
+            default 0.1.
         affine: learn a scale and a shift for each channel; default True.
         track_running_stats: keep running statistics for evaluation mode; default True.
         device: of parameters and buffers.

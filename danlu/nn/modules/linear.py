@@ -114,7 +114,8 @@ class Bilinear(Module):
         dtype: of the parameters; default the default dtype.
 
     Attributes:
-        weight: (out_features, in1_features, in2_features), initially uniform in +-1 / sqrt(in1_features).
+        weight: (out_features, in1_features, in2_features), initially uniform in +-1 /
+            sqrt(in1_features).
         bias: (out_features), likewise, or None.
 
     Shape:

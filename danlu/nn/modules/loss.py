@@ -79,7 +79,8 @@ class L1Loss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """d^2 / (2 beta) where |d| < beta and |d| - beta / 2 elsewhere, with d = input - target (Girshick 2015).
+    """d^2 / (2 beta) where |d| < beta and |d| - beta / 2 elsewhere, with d = input - target
+    (Girshick 2015).
 
     Args:
         size_average: deprecated, see `reduction`.
@@ -107,7 +108,8 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """d^2 / 2 where |d| <= delta and delta (|d| - delta / 2) elsewhere, with d = input - target (Huber 1964).
+    """d^2 / 2 where |d| <= delta and delta (|d| - delta / 2) elsewhere, with d = input - target
+    (Huber 1964).
 
     Args:
         reduction: "mean", "sum" or "none"; default "mean".
@@ -159,9 +161,7 @@ class BCELoss(_WeightedLoss):
     __constants__ = ["reduction"]
 
     def forward(self, input, target):
-        return F.binary_cross_entropy(
-            input, target, weight=self.weight, reduction=self.reduction
-        )
+        return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_Loss):
@@ -210,7 +210,8 @@ class NLLLoss(_WeightedLoss):
         reduction: "mean", "sum" or "none"; default "mean".
 
     Shape:
-        (C), () or (N, C, d1, ...), (N, d1, ...) -> () or, without reduction, the shape of class indices
+        (C), () or (N, C, d1, ...), (N, d1, ...) -> () or, without reduction, the shape of class
+        indices
 
     Raises:
         IndexError: a class out of range.
@@ -283,7 +284,8 @@ class CrossEntropyLoss(_WeightedLoss):
         label_smoothing: share of the uniform distribution in the target, 0 to 1; default 0.
 
     Shape:
-        (C), () or (N, C, d1, ...), (N, d1, ...) -> () or, without reduction, the shape of class indices
+        (C), () or (N, C, d1, ...), (N, d1, ...) -> () or, without reduction, the shape of class
+        indices
 
     Raises:
         IndexError: a class out of range.

@@ -36,7 +36,8 @@ def _expected_end(normalized_shape):
 
 
 class LayerNorm(Module):
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last axes of each sample (Ba et al. 2016).
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axes of each sample (Ba et al.
+    2016).
 
     Args:
         normalized_shape: the sizes of the last axes, or the size of the last.
@@ -87,8 +88,8 @@ class LayerNorm(Module):
 
     def extra_repr(self):
         return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
-            f"bias={self.bias is not None}"
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         )
 
     def _expected(self):
@@ -96,7 +97,8 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """x / sqrt(mean(x^2) + eps) * weight over the last axes of each sample (Zhang and Sennrich 2019).
+    """x / sqrt(mean(x^2) + eps) * weight over the last axes of each sample (Zhang and Sennrich
+    2019).
 
     Args:
         normalized_shape: the sizes of the last axes, or the size of the last.
@@ -147,7 +149,8 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Module):
-    """(x - mean) / sqrt(var + eps) * weight + bias for each group of channels of each sample (Wu and He 2018).
+    """(x - mean) / sqrt(var + eps) * weight + bias for each group of channels of each sample (Wu
+    and He 2018).
 
     Args:
         num_groups: number of groups, a divisor of num_channels.
@@ -222,7 +225,8 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al. 2012).
+    """x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al.
+    2012).
 
     Args:
         size: number of channels in the mean.

@@ -120,13 +120,12 @@ class HingeEmbeddingLoss(_Loss):
         self.margin = margin
 
     def forward(self, input, target):
-        return F.hinge_embedding_loss(
-            input, target, margin=self.margin, reduction=self.reduction
-        )
+        return F.hinge_embedding_loss(input, target, margin=self.margin, reduction=self.reduction)
 
 
 class MultiLabelMarginLoss(_Loss):
-    """The sum over true classes j and others i of max(0, 1 - x_j + x_i), over the number of classes.
+    """The sum over true classes j and others i of max(0, 1 - x_j + x_i), over the number of
+    classes.
 
     Args:
         size_average: deprecated, see `reduction`.
@@ -230,7 +229,8 @@ class CosineEmbeddingLoss(_Loss):
 
 
 class MarginRankingLoss(_Loss):
-    """max(0, -t (x1 - x2) + margin): the first is to be larger where t is 1, smaller where it is -1.
+    """max(0, -t (x1 - x2) + margin): the first is to be larger where t is 1, smaller where it is
+    -1.
 
     Args:
         margin: default 0.

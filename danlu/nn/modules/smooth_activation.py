@@ -1,4 +1,5 @@
-"""Activation layers that are smooth, and the softmax family; each calls the function of the same name in `danlu.nn.functional`."""
+"""Activation layers that are smooth, and the softmax family; each calls the function of the same
+name in `danlu.nn.functional`."""
 
 from __future__ import annotations
 
@@ -162,7 +163,8 @@ class CELU(Module):
 
 
 class SELU(Module):
-    """scale * elu(x, alpha) with the constants that keep mean 0 and variance 1 (Klambauer et al. 2017).
+    """scale * elu(x, alpha) with the constants that keep mean 0 and variance 1 (Klambauer et al.
+    2017).
 
     Args:
         inplace: write into the input; default False.
@@ -420,5 +422,7 @@ class Softmax2d(Module):
 
     def forward(self, input):
         if input.dim() not in (3, 4):
-            raise ValueError(f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D instead")
+            raise ValueError(
+                f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D instead"
+            )
         return F.softmax(input, -3, _stacklevel=5)

@@ -18,7 +18,8 @@ def _padding_row(padding_idx, num_embeddings, name):
         return None
     if not -num_embeddings <= padding_idx < num_embeddings:
         raise AssertionError(
-            f"{name} must be within num_embeddings: it is {padding_idx}, the table has {num_embeddings} rows"
+            f"{name} must be within num_embeddings: it is {padding_idx}, the table has "
+            f"{num_embeddings} rows"
         )
     return padding_idx % num_embeddings
 
@@ -35,7 +36,8 @@ def _check_table(weight, num_embeddings, embedding_dim):
 def _require_matrix(embeddings):
     if embeddings.dim() != 2:
         raise AssertionError(
-            f"Embeddings parameter is expected to be 2-dimensional, got shape {tuple(embeddings.shape)}"
+            "Embeddings parameter is expected to be 2-dimensional, got shape "
+            f"{tuple(embeddings.shape)}"
         )
 
 
@@ -159,7 +161,8 @@ class Embedding(Module):
             padding_idx: a row that learns nothing, or None.
             max_norm: shorten longer rows to this norm when they are looked up; default None.
             norm_type: order of that norm; default 2.
-            scale_grad_by_freq: divide each row's gradient by how often it is looked up; default False.
+            scale_grad_by_freq: divide each row's gradient by how often it is looked up; default
+                False.
             sparse: accepted; gradients are dense here.
 
         Example:
@@ -240,7 +243,9 @@ class EmbeddingBag(Module):
         self.scale_grad_by_freq = scale_grad_by_freq
         self.padding_idx = _padding_row(padding_idx, num_embeddings, "padding_idx")
         if _weight is None:
-            self.weight = Parameter(empty((num_embeddings, embedding_dim), device=device, dtype=dtype))
+            self.weight = Parameter(
+                empty((num_embeddings, embedding_dim), device=device, dtype=dtype)
+            )
             self.reset_parameters()
         else:
             self.weight = Parameter(_check_table(_weight, num_embeddings, embedding_dim))
@@ -298,7 +303,8 @@ class EmbeddingBag(Module):
             freeze: do not train it; default True.
             max_norm: shorten longer rows to this norm when they are looked up; default None.
             norm_type: order of that norm; default 2.
-            scale_grad_by_freq: divide each row's gradient by how often it is looked up; default False.
+            scale_grad_by_freq: divide each row's gradient by how often it is looked up; default
+                False.
             mode: "sum", "mean" or "max"; default "mean".
             sparse: accepted; gradients are dense here.
             include_last_offset: whether the last offset is the end of the last bag; default False.

@@ -13,23 +13,26 @@ from danlu.tensor import Tensor
 __all__ = ["LRScheduler"]
 
 _EPOCH = (
-    "scheduler.step(epoch) is deprecated: call scheduler.step() without an argument. With an epoch, the "
+    "scheduler.step(epoch) is deprecated: call scheduler.step() without an argument. With an "
+    "epoch, the "
     "closed form of the schedule is used where there is one."
 )
 _OVERRIDDEN = (
-    "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. "
+    "Seems like `optimizer.step()` has been overridden after learning rate scheduler "
+    "initialization. "
     "Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`."
 )
 _WRONG_ORDER = (
-    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the opposite order: "
-    "`optimizer.step()` before `lr_scheduler.step()`; otherwise the first value of the schedule is skipped."
+    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the opposite "
+    "order: "
+    "`optimizer.step()` before `lr_scheduler.step()`; otherwise the first value of the schedule is "
+    "skipped."
 )
-_GET_LR = (
-    "To get the last learning rate computed by the scheduler, please use `get_last_lr()`."
-)
+_GET_LR = "To get the last learning rate computed by the scheduler, please use `get_last_lr()`."
 _NO_INITIAL_LR = (
     "param 'initial_lr' is not specified in param_groups[{number}] when resuming scheduler with "
-    "last_epoch >= 0. Load the optimizer's state_dict first, or leave last_epoch out in a fresh run."
+    "last_epoch >= 0. Load the optimizer's state_dict first, or leave last_epoch out in a fresh "
+    "run."
 )
 
 
@@ -48,7 +51,8 @@ def set_option(group: dict, key: str, value) -> None:
 
 
 def one_per_group(name: str, optimizer: Optimizer, value) -> list:
-    """A value of every group: the list given, if it is as long as the groups are many, or copies of one."""
+    """A value of every group: the list given, if it is as long as the groups are many, or copies of
+    one."""
     count = len(optimizer.param_groups)
     if not isinstance(value, (list, tuple)):
         value = [value] * count
@@ -67,7 +71,8 @@ def check_optimizer(optimizer) -> None:
 
 
 def saved_function(function):
-    """What a state_dict keeps of a function: the attributes of a callable object, nothing of a def or lambda."""
+    """What a state_dict keeps of a function: the attributes of a callable object, nothing of a def
+    or lambda."""
     return None if isinstance(function, types.FunctionType) else function.__dict__.copy()
 
 
@@ -89,10 +94,11 @@ def _note_steps(optimizer: Optimizer) -> None:
 
 
 class LRScheduler:
-    """Sets the learning rate of every parameter group, once an epoch (or whenever ``step`` is called).
+    """Sets the learning rate of every parameter group, once an epoch (or whenever ``step`` is
+    called).
 
-    A subclass defines ``get_lr()``, which returns the new rates; it finds the number of the epoch in
-    ``self.last_epoch`` and the first rates in ``self.base_lrs``.
+    A subclass defines ``get_lr()``, which returns the new rates; it finds the number of the epoch
+    in ``self.last_epoch`` and the first rates in ``self.base_lrs``.
 
     Args:
         optimizer: whose rates to set.
@@ -145,7 +151,8 @@ class LRScheduler:
         return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Take over what ``state_dict()`` returned. Load the optimizer's state as well, it holds the rates."""
+        """Take over what ``state_dict()`` returned. Load the optimizer's state as well, it holds
+        the rates."""
         self.__dict__.update(state_dict)
 
     def get_last_lr(self) -> list:

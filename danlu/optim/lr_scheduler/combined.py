@@ -15,10 +15,13 @@ class _Combined(LRScheduler):
         name = type(self).__name__
         for number, scheduler in enumerate(schedulers):
             if not hasattr(scheduler, "optimizer"):
-                raise TypeError(f"{name} at index {number} should have `optimizer` as its attribute.")
+                raise TypeError(
+                    f"{name} at index {number} should have `optimizer` as its attribute."
+                )
             if isinstance(scheduler, ReduceLROnPlateau):
                 raise ValueError(
-                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional "
+                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires "
+                    "additional "
                     "kwargs to be specified when calling `step`, but got one at index "
                     f"{number} in the given schedulers sequence."
                 )
@@ -79,8 +82,10 @@ class SequentialLR(_Combined):
         self._check(schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the "
-                f"number of milestone points, but got number of schedulers {len(schedulers)} and the "
+                "Sequential Schedulers expects number of schedulers provided to be one more than "
+                "the "
+                f"number of milestone points, but got number of schedulers {len(schedulers)} and "
+                "the "
                 f"number of milestones to be equal to {len(milestones)}"
             )
         self._schedulers = schedulers

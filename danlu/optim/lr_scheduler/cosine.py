@@ -10,7 +10,8 @@ __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts"]
 
 
 class CosineAnnealingLR(LRScheduler):
-    r"""From the first rate down to `eta_min` in `T_max` epochs, along half a cosine (and up again after that).
+    r"""From the first rate down to `eta_min` in `T_max` epochs, along half a cosine (and up again
+    after that).
 
     .. math:: \eta_t = \eta_{min} + \tfrac12 (\eta_0 - \eta_{min}) (1 + \cos(\pi t / T_{max}))
 
@@ -89,10 +90,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                 f"Expected float or int eta_min, but got {eta_min} of type {type(eta_min)}"
             )
         self.T_0 = T_0
-        self.T_i = T_0
+        self.T_i: float = T_0
         self.T_mult = T_mult
         self.eta_min = eta_min
-        self.T_cur = last_epoch
+        self.T_cur: float = last_epoch
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list:
@@ -122,7 +123,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         elif self.T_mult == 1:
             self.T_cur = epoch % self.T_0
         else:
-            # Periods are a geometric series: the first n of them last T_0 (T_mult**n - 1) / (T_mult - 1).
+            # Periods are a geometric series: the first n of them last T_0 (T_mult**n - 1) / (T_mult
+            # - 1).
             number = int(math.log(epoch / self.T_0 * (self.T_mult - 1) + 1, self.T_mult))
             self.T_cur = epoch - self.T_0 * (self.T_mult**number - 1) / (self.T_mult - 1)
             self.T_i = self.T_0 * self.T_mult**number

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 from danlu.optim.lr_scheduler.base import (
-    LRScheduler, check_optimizer, one_per_group, saved_function, set_option,
+    LRScheduler,
+    check_optimizer,
+    one_per_group,
+    saved_function,
+    set_option,
 )  # fmt: skip
 
 __all__ = ["CyclicLR", "OneCycleLR"]
@@ -49,8 +54,8 @@ class CyclicLR(_WithMomentum):
         max_lr: the upper rate of the first cycle, or a list.
         step_size_up: steps from the lower to the upper rate. Default: 2000.
         step_size_down: steps down again. Default: `step_size_up`.
-        mode: "triangular"; "triangular2", which halves the height every cycle; "exp_range", which scales it by
-            ``gamma ** step``.
+        mode: "triangular"; "triangular2", which halves the height every cycle; "exp_range", which
+            scales it by ``gamma ** step``.
         gamma: Default: 1.0.
         scale_fn: an own scale of the height in [0, 1]; `mode` is ignored then.
         scale_mode: whether `scale_fn` gets the number of the "cycle" or of "iterations".
@@ -77,9 +82,10 @@ class CyclicLR(_WithMomentum):
     """
 
     def __init__(
-        self, optimizer, base_lr, max_lr, step_size_up: int = 2000, step_size_down: int | None = None,
-        mode: str = "triangular", gamma: float = 1.0, scale_fn=None, scale_mode: str = "cycle",
-        cycle_momentum: bool = True, base_momentum=0.8, max_momentum=0.9, last_epoch: int = -1,
+        self, optimizer, base_lr, max_lr, step_size_up: int = 2000,
+        step_size_down: int | None = None, mode: str = "triangular", gamma: float = 1.0,
+        scale_fn=None, scale_mode: str = "cycle", cycle_momentum: bool = True,
+        base_momentum=0.8, max_momentum=0.9, last_epoch: int = -1,
     ):  # fmt: skip
         check_optimizer(optimizer)
         self.optimizer = optimizer
@@ -110,16 +116,18 @@ class CyclicLR(_WithMomentum):
 
     def _choose_scale(self) -> None:
         if self._scale_fn_custom is None:
-            self._scale_fn_ref = {
+            scales: dict[str, Callable[[float], float]] = {
                 "triangular": _full_height,
                 "triangular2": _halving_height,
                 "exp_range": functools.partial(pow, self.gamma),
-            }[self.mode]
+            }
+            self._scale_fn_ref = scales[self.mode]
             self.scale_mode = "iterations" if self.mode == "exp_range" else "cycle"
 
     def scale_fn(self, x) -> float:
         """The scale of the height in cycle (or at step) `x`."""
-        return (self._scale_fn_custom or self._scale_fn_ref)(x)
+        scale = self._scale_fn_ref if self._scale_fn_custom is None else self._scale_fn_custom
+        return scale(x)
 
     def get_lr(self) -> list:
         self._warn_outside_step()
@@ -183,8 +191,8 @@ class OneCycleLR(_WithMomentum):
         last_epoch: the step to resume after. Default: -1.
 
     Raises:
-        ValueError: no number of steps, an argument out of range, an optimizer without momentum, or more steps than
-            announced.
+        ValueError: no number of steps, an argument out of range, an optimizer without momentum, or
+            more steps than announced.
 
     Source: Smith and Topin, "Super-Convergence" (2018).
 
@@ -192,8 +200,8 @@ class OneCycleLR(_WithMomentum):
         >>> import danlu as torch
         >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
         >>> scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.5, total_steps=10)
-        >>> scheduler.get_last_lr(), optimizer.param_groups[0]["momentum"]
-        ([0.02], 0.95)
+        >>> round(scheduler.get_last_lr()[0], 6), optimizer.param_groups[0]["momentum"]
+        (0.02, 0.95)
     """
 
     def __init__(
@@ -210,8 +218,7 @@ class OneCycleLR(_WithMomentum):
             raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
-                "anneal_strategy must be one of 'cos' or 'linear', "
-                f"instead got {anneal_strategy}"
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
             )
         self._schedule_phases = _phases(self.total_steps, pct_start, three_phase)
         self._anneal_func_type = anneal_strategy
@@ -236,7 +243,8 @@ class OneCycleLR(_WithMomentum):
         step = self.last_epoch
         if step > self.total_steps:
             raise ValueError(
-                f"Tried to step {step} times. The specified number of total steps is {self.total_steps}"
+                f"Tried to step {step} times. The specified number of total steps is "
+                f"{self.total_steps}"
             )
         begin = 0.0
         for phase in self._schedule_phases:

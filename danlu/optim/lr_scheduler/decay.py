@@ -32,7 +32,8 @@ class _ByFunction(LRScheduler):
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Take over what ``state_dict()`` returned; the functions stay, with the saved attributes."""
+        """Take over what ``state_dict()`` returned; the functions stay, with the saved
+        attributes."""
         state = dict(state_dict)
         for function, saved in zip(self.lr_lambdas, state.pop("lr_lambdas")):
             if saved is not None:
@@ -63,7 +64,9 @@ class LambdaLR(_ByFunction):
 
     def get_lr(self) -> list:
         self._warn_outside_step()
-        return [lr * function(self.last_epoch) for lr, function in zip(self.base_lrs, self.lr_lambdas)]
+        return [
+            lr * function(self.last_epoch) for lr, function in zip(self.base_lrs, self.lr_lambdas)
+        ]
 
 
 class MultiplicativeLR(_ByFunction):
@@ -93,7 +96,8 @@ class MultiplicativeLR(_ByFunction):
             return self._unchanged()
         groups = self.optimizer.param_groups
         return [
-            group["lr"] * function(self.last_epoch) for group, function in zip(groups, self.lr_lambdas)
+            group["lr"] * function(self.last_epoch)
+            for group, function in zip(groups, self.lr_lambdas)
         ]
 
 
@@ -179,8 +183,7 @@ class ConstantLR(LRScheduler):
     ):
         if factor > 1.0 or factor < 0:
             raise ValueError(
-                "Constant multiplicative factor expected to be between 0 and 1, "
-                f"but got {factor}."
+                f"Constant multiplicative factor expected to be between 0 and 1, but got {factor}."
             )
         self.factor = factor
         self.total_iters = total_iters
@@ -219,7 +222,8 @@ class LinearLR(LRScheduler):
     ):  # fmt: skip
         if start_factor > 1.0 or start_factor <= 0:
             raise ValueError(
-                "Starting multiplicative factor expected to be greater than 0 and less or equal to 1, "
+                "Starting multiplicative factor expected to be greater than 0 and less or equal to "
+                "1, "
                 f"but got {start_factor}."
             )
         if end_factor > 1.0 or end_factor < 0:

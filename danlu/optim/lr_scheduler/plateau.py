@@ -6,7 +6,11 @@ import math
 import warnings
 
 from danlu.optim.lr_scheduler.base import (
-    _EPOCH, LRScheduler, check_optimizer, set_option, values_of,
+    _EPOCH,
+    LRScheduler,
+    check_optimizer,
+    set_option,
+    values_of,
 )  # fmt: skip
 
 __all__ = ["ReduceLROnPlateau"]
@@ -32,7 +36,8 @@ class ReduceLROnPlateau(LRScheduler):
     Example:
         >>> import danlu as torch
         >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-        >>> scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+        >>> from danlu.optim.lr_scheduler import ReduceLROnPlateau
+        >>> scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
         >>> for loss in (3.0, 2.0, 2.0, 2.0):
         ...     scheduler.step(loss)
         >>> scheduler.get_last_lr()
@@ -108,8 +113,10 @@ class ReduceLROnPlateau(LRScheduler):
         if len(groups) != len(self.min_lrs):
             if self.default_min_lr is None:
                 raise RuntimeError(
-                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
-                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}): a group was added. "
+                    f"The number of param groups in the `optimizer` ({len(groups)}) differs from "
+                    "when "
+                    f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}): a group was "
+                    "added. "
                     "Set the scheduler's `min_lrs` to one value per group."
                 )
             self.min_lrs = [self.default_min_lr] * len(groups)

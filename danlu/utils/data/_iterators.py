@@ -15,24 +15,31 @@ from danlu.utils.data.sampler import draw_seed
 __all__ = ["GatheringIterator", "LoaderIterator", "SerialIterator"]
 
 _LONGER = (
-    "Length of IterableDataset {dataset} was reported to be {length}(when accessing len(dataloader)), but {count} "
+    "Length of IterableDataset {dataset} was reported to be {length}(when accessing "
+    "len(dataloader)), but {count} "
     "samples have been fetched. "
 )
 _LONGER_IN_WORKERS = (
-    "Every worker iterates over a copy of the dataset: divide the samples in __iter__ by get_worker_info()."
+    "Every worker iterates over a copy of the dataset: divide the samples in __iter__ by "
+    "get_worker_info()."
 )
 _NO_PINNING = (
-    "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used."
+    "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory "
+    "won't be used."
 )
 
 
 class LoaderIterator:
-    """What all iterators over a DataLoader do: they ask for indices, and draw a base seed for workers.
+    """What all iterators over a DataLoader do: they ask for indices, and draw a base seed for
+    workers.
 
-    The order of draws is PyTorch's: the sampler is asked for an iterator, the base seed is drawn, and only the first
-    index makes a shuffling sampler draw its own seed."""
+    The order of draws is PyTorch's: the sampler is asked for an iterator, the base seed is drawn,
+    and only the first index makes a shuffling sampler draw its own seed."""
 
-    _alive = True  # False once its workers are gone
+    @property
+    def _alive(self) -> bool:
+        """Whether it can begin another epoch; not so once workers are gone."""
+        return True
 
     def __init__(self, loader):
         self._loader = loader

@@ -21,7 +21,8 @@ PATIENCE = 5.0
 
 
 def start_method(multiprocessing):
-    """The context in which workers start: the user's choice if there is one, on Linux fork, else the system's."""
+    """The context in which workers start: the user's choice if there is one, on Linux fork, else
+    the system's."""
     chosen = multiprocessing.get_start_method(allow_none=True)
     if chosen is None and sys.platform == "linux":
         return multiprocessing.get_context("fork")
@@ -213,7 +214,6 @@ class WorkerIterator(LoaderIterator):
         pid = worker.process.pid
         self._give_up()
         raise RuntimeError(f"DataLoader worker (pid(s) {pid}) exited unexpectedly: {how}")
-
 
     def _give_up(self) -> None:
         """End workers of which one is dead or hangs."""

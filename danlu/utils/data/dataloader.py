@@ -18,8 +18,10 @@ __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"
 _FROZEN = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
 
 _MANY_WORKERS = (
-    "This DataLoader will create {wanted} worker processes in total. Our suggested max number of worker in current "
-    "system is {available}, which is smaller than what this DataLoader is going to create. More workers than "
+    "This DataLoader will create {wanted} worker processes in total. Our suggested max number of "
+    "worker in current "
+    "system is {available}, which is smaller than what this DataLoader is going to create. More "
+    "workers than "
     "processors make loading slower, or even freeze it."
 )
 
@@ -35,15 +37,16 @@ class _Endless(Sampler):
 class DataLoader(Generic[T_co]):
     """Iterates over a dataset in batches.
 
-    A :class:`TensorDataset`, or a subset of one, is gathered a whole batch at a time and without worker processes:
-    they could only be slower. With the same seed, batches come as PyTorch's do.
+    A :class:`TensorDataset`, or a subset of one, is gathered a whole batch at a time and without
+    worker processes: they could only be slower. With the same seed, batches come as PyTorch's do.
 
     Args:
         dataset: samples by number or one after the other.
         batch_size: samples a batch; None gives samples as they are. Default: 1.
         shuffle: whether to permute the samples every epoch. Default: False.
         sampler: gives the indices instead; excludes `shuffle`.
-        batch_sampler: gives lists of indices instead; excludes `batch_size`, `shuffle`, `sampler` and `drop_last`.
+        batch_sampler: gives lists of indices instead; excludes `batch_size`, `shuffle`, `sampler`
+            and `drop_last`.
         num_workers: processes that fetch ahead. Default: 0, no other process.
         collate_fn: makes a batch out of a list of samples. Default: :func:`default_collate`.
         pin_memory, pin_memory_device: accepted; there is nothing to pin without an accelerator.
@@ -168,7 +171,8 @@ class DataLoader(Generic[T_co]):
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def _in_memory(self):
-        """The function that gathers a batch whole, if the dataset is nothing but tensors in memory."""
+        """The function that gathers a batch whole, if the dataset is nothing but tensors in
+        memory."""
         plain = default_collate if self._auto_collation else default_convert
         if self.collate_fn is not plain or self.worker_init_fn is not None:
             return None
@@ -218,13 +222,15 @@ class DataLoader(Generic[T_co]):
 def _check_workers(num_workers, timeout, prefetch_factor, persistent_workers) -> None:
     if num_workers < 0:
         raise ValueError(
-            "num_workers option should be non-negative; use num_workers=0 to disable multiprocessing."
+            "num_workers option should be non-negative; use num_workers=0 to disable "
+            "multiprocessing."
         )
     if timeout < 0:
         raise ValueError("timeout option should be non-negative")
     if num_workers == 0 and prefetch_factor is not None:
         raise ValueError(
-            "prefetch_factor option could only be specified in multiprocessing: let num_workers > 0 "
+            "prefetch_factor option could only be specified in multiprocessing: let num_workers > "
+            "0 "
             "to enable multiprocessing, otherwise set prefetch_factor to None."
         )
     if prefetch_factor is not None and prefetch_factor < 0:

@@ -19,7 +19,8 @@ __all__ = [
 T_co = TypeVar("T_co", covariant=True)
 
 _SUBSET_OVERRIDES = (
-    "{name} overrides __getitem__ but not __getitems__, through which a DataLoader fetches whole batches. "
+    "{name} overrides __getitem__ but not __getitems__, through which a DataLoader fetches whole "
+    "batches. "
     "Define it too:\n\n"
     "def __getitems__(self, indices):\n"
     "    return [self.__getitem__(index) for index in indices]"
@@ -52,7 +53,8 @@ class Dataset(Generic[T_co]):
 class IterableDataset(Dataset[T_co], Iterable[T_co]):
     """Samples one after the other: a subclass defines ``__iter__``.
 
-    With workers, every one of them iterates over a copy; ``get_worker_info()`` in ``__iter__`` tells which part is its.
+    With workers, every one of them iterates over a copy; ``get_worker_info()`` in ``__iter__``
+    tells which part is its.
 
     Example:
         >>> from danlu.utils.data import DataLoader, IterableDataset
@@ -177,9 +179,7 @@ class ConcatDataset(Dataset[T_co]):
         if not self.datasets:
             raise AssertionError("datasets should not be an empty iterable")
         if any(isinstance(dataset, IterableDataset) for dataset in self.datasets):
-            raise AssertionError(
-                "ConcatDataset does not support IterableDataset; use ChainDataset"
-            )
+            raise AssertionError("ConcatDataset does not support IterableDataset; use ChainDataset")
         self.cumulative_sizes = self.cumsum(self.datasets)
 
     def __len__(self) -> int:
@@ -267,12 +267,13 @@ class Subset(Dataset[T_co]):
         return len(self.indices)
 
 
-def random_split(dataset: Dataset, lengths: Sequence[float], generator=default_generator) -> list:
+def random_split(dataset, lengths: Sequence[float], generator=default_generator) -> list:
     """Split a dataset at random into parts that have no sample in common.
 
     Args:
         dataset: what to split.
-        lengths: numbers of samples, or fractions that sum to 1; what rounding leaves over goes to the first parts.
+        lengths: numbers of samples, or fractions that sum to 1; what rounding leaves over goes to
+            the first parts.
         generator: where the permutation is drawn. Default: the default generator.
 
     Returns:
@@ -294,7 +295,8 @@ def random_split(dataset: Dataset, lengths: Sequence[float], generator=default_g
     if sum(lengths) != len(dataset):
         raise ValueError(
             "Sum of input lengths does not equal the length of the input dataset! "
-            f"The lengths {list(lengths)} sum to {sum(lengths)}, the dataset has {len(dataset)} samples"
+            f"The lengths {list(lengths)} sum to {sum(lengths)}, the dataset has {len(dataset)} "
+            "samples"
         )
     order = randperm(generator or default_generator, len(dataset)).tolist()
     ends = itertools.accumulate(lengths)
@@ -304,9 +306,7 @@ def random_split(dataset: Dataset, lengths: Sequence[float], generator=default_g
 def _lengths_of_fractions(fractions, total: int) -> list[int]:
     for number, fraction in enumerate(fractions):
         if not 0 <= fraction <= 1:
-            raise ValueError(
-                f"Fraction at index {number} is not between 0 and 1, but {fraction}"
-            )
+            raise ValueError(f"Fraction at index {number} is not between 0 and 1, but {fraction}")
     lengths = [math.floor(total * fraction) for fraction in fractions]
     for number in range(total - sum(lengths)):
         lengths[number % len(lengths)] += 1

@@ -1,7 +1,8 @@
 """Samplers: in which order a DataLoader asks for samples.
 
-Besides ``__iter__`` the samplers here have ``chunks()``, which gives the same indices in arrays, and draws from the
-generator at the same moments: batches are then slices, and no index becomes a Python number."""
+Besides ``__iter__`` the samplers here have ``chunks()``, which gives the same indices in arrays,
+and draws from the generator at the same moments: batches are then slices, and no index becomes a
+Python number."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ __all__ = [
 
 T_co = TypeVar("T_co", covariant=True)
 
-# PyTorch draws indices with replacement in blocks of this size, which shows in a generator of the user's.
+# PyTorch draws indices with replacement in blocks of this size, which shows in a generator of the
+# user's.
 _BLOCK = 32
 
 
@@ -35,7 +37,8 @@ def _check_count(name: str, value, hint: str = "") -> None:
 
 
 class Sampler(Generic[T_co]):
-    """The base class of samplers: a subclass defines ``__iter__`` over indices, and mostly ``__len__``.
+    """The base class of samplers: a subclass defines ``__iter__`` over indices, and mostly
+    ``__len__``.
 
     Example:
         >>> from danlu.utils.data import DataLoader, Sampler
@@ -88,7 +91,8 @@ class RandomSampler(_ChunkSampler):
         data_source: the dataset.
         replacement: whether a sample may come again before all have come. Default: False.
         num_samples: how many to draw. Default: as many as there are.
-        generator: where to draw. Default: a new one an epoch, whose seed comes from the default generator.
+        generator: where to draw. Default: a new one an epoch, whose seed comes from the default
+            generator.
 
     Raises:
         ValueError: `num_samples` is no positive int, for example for an empty dataset.
@@ -236,9 +240,7 @@ class BatchSampler(Sampler[list]):
     def __init__(self, sampler: Sampler[int] | Iterable[int], batch_size: int, drop_last: bool):
         _check_count("batch_size", batch_size)
         if not isinstance(drop_last, bool):
-            raise ValueError(
-                f"drop_last should be a boolean value, but got drop_last={drop_last}"
-            )
+            raise ValueError(f"drop_last should be a boolean value, but got drop_last={drop_last}")
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
@@ -255,7 +257,11 @@ class BatchSampler(Sampler[list]):
         known = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
         if type(self) is not BatchSampler or type(self.sampler) not in known:
             return None
-        return _slices(self.sampler.chunks(), self.batch_size, self.drop_last)
+        return _slices(
+            self.sampler.chunks(),  # type: ignore[union-attr]
+            self.batch_size,
+            self.drop_last,
+        )
 
     def __len__(self) -> int:
         if self.drop_last:

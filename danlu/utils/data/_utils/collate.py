@@ -14,17 +14,21 @@ from danlu.tensor import Tensor, wrap
 __all__ = ["collate", "default_collate", "default_collate_fn_map", "default_convert"]
 
 _NOT_COLLATABLE = (
-    "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {found}"
+    "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; "
+    "found {found}"
 )
 _SHAPES = (
-    "stack expects each tensor to be equal size, but got {first} at entry 0 and {other} at entry {number}"
-    ": samples 0 and {number} of the batch have different shapes. Pad them to one shape in the dataset, or give the "
+    "stack expects each tensor to be equal size, but got {first} at entry 0 and {other} at entry "
+    "{number}"
+    ": samples 0 and {number} of the batch have different shapes. Pad them to one shape in the "
+    "dataset, or give the "
     "DataLoader a collate_fn that does (torch.nn.utils.rnn.pad_sequence)"
 )
 
 
 def default_convert(data):
-    """NumPy arrays and numbers in a sample as tensors; everything else as it is. Used without automatic batching.
+    """NumPy arrays and numbers in a sample as tensors; everything else as it is. Used without
+    automatic batching.
 
     Example:
         >>> import numpy as np
@@ -189,7 +193,8 @@ def default_collate(batch):
         batch: the samples, a list.
 
     Raises:
-        RuntimeError: tensors of different shapes or sequences of different lengths; the message says which samples.
+        RuntimeError: tensors of different shapes or sequences of different lengths; the message
+            says which samples.
         TypeError: samples of an unknown type.
 
     Example:

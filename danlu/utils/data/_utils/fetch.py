@@ -49,7 +49,8 @@ class _IterableFetcher:
 
 
 def gatherer(dataset):
-    """A function that gathers the batch of an array of indices whole, as `default_collate` would make it.
+    """A function that gathers the batch of an array of indices whole, as `default_collate` would
+    make it.
 
     None for datasets other than tensors in memory, or subsets of them."""
     if type(dataset) is TensorDataset:

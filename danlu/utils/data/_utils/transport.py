@@ -1,8 +1,8 @@
 """Messages between a DataLoader and its workers.
 
-A message goes through a pipe if it is small. A large one goes through a file in shared memory, whose arrays the
-receiver maps and uses in place; only the file's name goes through the pipe. So no write to a pipe ever waits for its reader,
-and two processes cannot wait for each other."""
+A message goes through a pipe if it is small. A large one goes through a file in shared memory,
+whose arrays the receiver maps and uses in place; only the file's name goes through the pipe. So no
+write to a pipe ever waits for its reader, and two processes cannot wait for each other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ PIPE_CAPACITY = 16384
 _ALIGNMENT = 64
 
 _FULL = (
-    "A DataLoader worker could not write a batch of {size} bytes to shared memory ({folder}): {error}. "
+    "A DataLoader worker could not write a batch of {size} bytes to shared memory ({folder}): "
+    "{error}. "
     "Give the machine or container more (docker run --shm-size), or use fewer workers or a smaller "
     "prefetch_factor"
 )
@@ -69,12 +70,13 @@ class Channel:
 
     def send(self, thing) -> None:
         """Send anything that can be pickled."""
-        stream, buffers = io.BytesIO(), []
+        stream = io.BytesIO()
+        buffers: list[pickle.PickleBuffer] = []
         _Pickler(stream, protocol=5, buffer_callback=buffers.append).dump(thing)
         parts = [stream.getbuffer(), *[buffer.raw() for buffer in buffers]]
         sizes = [part.nbytes for part in parts]
         if sum(sizes) <= self.limit:
-            message = [bytearray(part) for part in parts], None
+            message: tuple = [bytearray(part) for part in parts], None
         else:
             message = sizes, self._write(parts, sum(sizes))
         self.connection.send_bytes(pickle.dumps(message, protocol=5))
@@ -108,7 +110,8 @@ class Channel:
 
     @staticmethod
     def _map(sizes, name: str) -> list:
-        """Views of a file's parts; its memory is free again when the last of their arrays is gone."""
+        """Views of a file's parts; its memory is free again when the last of their arrays is
+        gone."""
         with open(name, "r+b") as file:
             memory = memoryview(mmap.mmap(file.fileno(), 0))
         os.unlink(name)

@@ -43,7 +43,8 @@ class WorkerInfo:
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """In a DataLoader's worker, what it is to do its part: `id`, `num_workers`, `seed`, `dataset`. Elsewhere None.
+    """In a DataLoader's worker, what it is to do its part: `id`, `num_workers`, `seed`, `dataset`.
+    Elsewhere None.
 
     Example:
         >>> from danlu.utils.data import get_worker_info
@@ -72,7 +73,7 @@ class CaughtError:
     """An exception on its way out of a worker."""
 
     def __init__(self, error: BaseException, where: str):
-        self.kind = type(error)
+        self.kind: type = type(error)
         self.text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.where = where
 
@@ -111,9 +112,11 @@ def seed_everything(base_seed: int, worker_id: int) -> int:
 
 
 def run_worker(
-    worker_id, num_workers, base_seed, dataset, fetch_arguments, init_fn, tasks, results, done, folder,
+    worker_id, num_workers, base_seed, dataset, fetch_arguments, init_fn, tasks, results, done,
+    folder,
 ):  # fmt: skip
-    """The life of a worker: fetch what `tasks` asks for and send it through `results`, until None comes."""
+    """The life of a worker: fetch what `tasks` asks for and send it through `results`, until None
+    comes."""
     global _worker_info
     parent = os.getppid()
     where = f"in DataLoader worker process {worker_id}"

@@ -1,0 +1,10 @@
+"""Intel's MKL, which is not used here."""
+
+from __future__ import annotations
+
+__all__ = ["is_available"]
+
+
+def is_available() -> bool:
+    """Whether Intel's MKL can be used: False."""
+    return False
