@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.linalg._checks import (
+    LinAlgError,
     adjoint,
-    beside,
+    diagonal_matrix,
     failure,
-    is_complex,
     main_diagonal,
     need_matrices,
     need_square,
 )
-from danlu.linalg._elimination import lu_in_place, permutation_matrix
-from danlu.linalg._inverse import _triangular_solution, solve_triangular
+from danlu.linalg._inverse import triangular_solution
 from danlu.ops.registry import Array, ns, operator, return_type, write_out
 from danlu.ops.selection import tril, triu
-from danlu.tensor import publish_method, wrap
+from danlu.tensor import wrap
 
 # ---------------------------------------------------------------- Cholesky
 NOT_POSITIVE = (
@@ -70,15 +69,211 @@ def _(g, out, upper):
     """I. Murray, Differentiation of the Cholesky decomposition, 2016, arXiv:1602.07527, eq. 9."""
     if upper:
         out, g = adjoint(out), adjoint(g)
-    back = adjoint(out)
-    inner = tril.on(back @ g)
-    inner = inner + adjoint(tril.on(inner, -1))
-    # L^-H inner L^-1, whose Hermitian part counts
-    found = _triangular_solution.on(back, inner, True, True, False)
-    found = _triangular_solution.on(out, found, False, False, False)
-    return (found + adjoint(found)) / 4 + _diagonal_part(out, back, inner)
+    product = adjoint(out) @ g
+    below = tril.on(product, -1)
+    inner = below + adjoint(below) + diagonal_matrix(main_diagonal(product).real)
+    found = triangular_solution.on(adjoint(out), inner, True, True, False)
+    return triangular_solution.on(out, found, False, False, False) / 2
 
 
-def _diagonal_part(out, back, inner):
-    """Nothing: kept symmetric by construction."""
-    return 0
+_cholesky_ex_pair = return_type("cholesky_ex", ("L", "info"), "linalg")
+
+
+def cholesky_ex(A, *, upper=False, check_errors=False, out=None):
+    """`cholesky` with a code per matrix instead of an exception (unless `check_errors`).
+
+    Returns: (L, info); info is 0, or the order of the first leading minor that is not positive-definite (L is
+    then NaN).
+    """
+    codes = np.zeros(A._array.shape[:-2], np.int32)
+    try:
+        found = cholesky(A, upper)
+    except LinAlgError:
+        if check_errors:
+            raise
+        codes = _minors(A._array)
+        broken = wrap((codes != 0)[..., None, None])
+        eye = wrap(np.eye(A._array.shape[-1], dtype=A._array.dtype))
+        found = cholesky(eye.where(broken, A), upper).masked_fill(broken, float("nan"))
+    made = _cholesky_ex_pair((found, wrap(codes)))
+    return made if out is None else write_out(out, made)
+
+
+# ---------------------------------------------------------------- QR
+@operator(method=False, space="linalg", name="LinalgQr", returns=("Q", "R"))
+def qr(A: Array, mode="reduced"):
+    """Q with orthonormal columns and upper triangular R with A = Q R.
+
+    Args:
+        mode: "reduced" (k = min(m, n) columns), "complete" (Q square) or "r" (R alone, Q empty).
+
+    Shape:
+        A: (*, m, n); Q: (*, m, k); R: (*, k, n).
+
+    Raises:
+        RuntimeError: another mode; in the backward pass, where the mode leaves columns of Q undetermined.
+    """
+    need_matrices("qr", A)
+    if mode not in ("reduced", "complete", "r"):
+        raise RuntimeError(
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
+            "'complete'"
+        )
+    if mode == "r":
+        return np.zeros((0,), A.dtype), np.linalg.qr(A, "r")
+    return tuple(np.linalg.qr(A, mode))
+
+
+@qr.vjp
+def _(g, outs, A_shape, mode):
+    """M. Seeger et al., Auto-differentiating linear algebra, 2017, arXiv:1710.08717, section 4.2.
+
+    The columns of a wide A beyond the square part are Q times those of R.
+    """
+    m, n = A_shape[-2:]
+    if mode == "r":
+        raise RuntimeError(
+            "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use "
+            "linalg.qr(A, mode='reduced') if you are going to differentiate through linalg.qr."
+        )
+    if mode == "complete" and m > n:
+        raise RuntimeError(
+            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols: use "
+            "mode='reduced'"
+        )
+    q, r = outs
+    to_q, to_r = g
+    if m >= n:
+        return _square_qr_gradient(q, r, to_q, to_r)
+    to_rest = r[..., m:] * 0
+    if to_r is not None:
+        beyond = to_r[..., m:]
+        to_rest = q @ beyond
+        through_q = q @ r[..., m:] @ adjoint(beyond)
+        to_q = through_q if to_q is None else to_q + through_q
+        to_r = to_r[..., :m]
+    square = _square_qr_gradient(q, r[..., :m], to_q, to_r)
+    return ns(q).concat([square, to_rest], axis=-1)
+
+
+def _square_qr_gradient(q, r, to_q, to_r):
+    inner = 0
+    if to_r is not None:
+        inner = to_r @ adjoint(r)
+    if to_q is not None:
+        inner = inner - adjoint(q) @ to_q
+    above = triu.on(inner, 1)
+    inner = above + adjoint(above) + diagonal_matrix(main_diagonal(inner).real)
+    found = q @ inner if to_q is None else to_q + q @ inner
+    # found R^-H
+    return triangular_solution.on(adjoint(r), found, False, False, False)
+
+
+@operator(method="geqrf", name="Geqrf", returns=("a", "tau"))
+def geqrf(input: Array):
+    """QR as LAPACK stores it: R in the upper triangle, and the Householder vectors below it, scaled by `tau`."""
+    need_matrices("geqrf", input)
+    packed, tau = np.linalg.qr(input, "raw")
+    return packed.swapaxes(-1, -2).copy(), tau
+
+
+def householder_product(A, tau, *, out=None):
+    """The first n columns of the product of the reflections I - tau[i] v[i] v[i]^H.
+
+    Args:
+        A: the vectors v[i] below its diagonal (their i-th element is 1, and those before it 0), as `geqrf` leaves them.
+        tau: one factor per reflection.
+
+    Shape:
+        A and the result: (*, m, n) with m >= n; tau: (*, k) with k <= n.
+    """
+    rows, columns = A._array.shape[-2:]
+    if columns > rows:
+        raise RuntimeError(
+            "torch.linalg.householder_product: input.shape[-2] must be greater than or equal to "
+            f"input.shape[-1], but they are {rows} and {columns}"
+        )
+    if tau._array.shape[-1] > columns:
+        raise RuntimeError(
+            "torch.linalg.householder_product: input.shape[-1] must be greater than or equal to "
+            f"tau.shape[-1], but they are {columns} and {tau._array.shape[-1]}"
+        )
+    start = np.eye(rows, columns, dtype=A._array.dtype)
+    made = reflected(A, tau, wrap(np.broadcast_to(start, A._array.shape).copy()), True, False)
+    return made if out is None else write_out(out, made)
+
+
+def reflected(A, tau, other, left, transpose):
+    """Q, the product of the Householder reflections in A and tau, or Q^H, times `other` (or `other` times it)."""
+    vectors = tril(A, -1) + wrap(np.eye(*A._array.shape[-2:], dtype=A._array.dtype))
+    tau = tau.conj() if transpose and tau.is_complex() else tau
+    order = range(tau._array.shape[-1])
+    for i in order if left == transpose else reversed(order):
+        v = vectors[..., :, i, None]
+        if left:
+            other = other - (tau[..., i, None, None] * v) @ (adjoint(v) @ other)
+        else:
+            other = other - (other @ v) @ (tau[..., i, None, None] * adjoint(v))
+    return other
+
+
+# ---------------------------------------------------------------- LDL
+LDL_PAIR = return_type("ldl_factor", ("LD", "pivots"), "linalg")
+
+
+@operator(
+    method=False, space="linalg", name="LinalgLdlFactorEx", returns=("LD", "pivots", "info"),
+    differentiable=False,
+)  # fmt: skip
+def ldl_factor_ex(A: Array, *, hermitian=False, check_errors=False):
+    """`ldl_factor` with a code per matrix (0, or the position of a zero in D)."""
+    need_square("ldl_factor_ex", A)
+    factor, size = _lapack("hetrf" if hermitian and A.dtype.kind == "c" else "sytrf", A)
+    packed, pivots = np.empty_like(A), np.empty(A.shape[:-1], np.int32)
+    codes = np.zeros(A.shape[:-2], np.int32)
+    for place in np.ndindex(codes.shape):
+        work = int(size(A.shape[-1], lower=1)[0].real)
+        packed[place], found, codes[place] = factor(A[place], lwork=max(work, 1), lower=1)
+        # SciPy counts from 0 and keeps the sign of the pairs; LAPACK and PyTorch count from 1
+        pivots[place] = np.where(found >= 0, found + 1, found)
+    if check_errors and codes.any():
+        raise failure("ldl_factor", codes, "The factor D has a zero on its diagonal, at {}.")
+    return packed, pivots, codes
+
+
+def _lapack(name, like):
+    """A LAPACK function for the dtype of an array, and the one that says how much memory it wants."""
+    try:
+        from scipy.linalg import lapack
+    except ImportError:
+        raise ImportError(
+            f"linalg.ldl_{'solve' if name.endswith('s') else 'factor'} needs SciPy: pip install 'danlu[all]', "
+            "or pip install scipy"
+        ) from None
+    names = (name, name + "_lwork") if name.endswith("f") else (name,)
+    return lapack.get_lapack_funcs(names, (like,))
+
+
+def ldl_factor(A, *, hermitian=False, out=None):
+    """A = L D L^T (L D L^H if `hermitian`), with D of blocks of 1 or 2: Bunch and Kaufman's factors, packed.
+
+    Raises:
+        RuntimeError: D has a zero on its diagonal.
+    """
+    packed, pivots, _ = ldl_factor_ex(A, hermitian=hermitian, check_errors=True)
+    made = LDL_PAIR((packed, pivots))
+    return made if out is None else write_out(out, made)
+
+
+@operator(method=False, space="linalg", name="LinalgLdlSolve", differentiable=False)
+def ldl_solve(LD: Array, B: Array, pivots, *, hermitian=False):
+    """The X with A X = B, from the factors that `ldl_factor` made of A."""
+    (solver,) = _lapack("hetrs" if hermitian and LD.dtype.kind == "c" else "sytrs", LD)
+    batch = np.broadcast_shapes(LD.shape[:-2], B.shape[:-2])
+    LD, B = (np.broadcast_to(each, batch + each.shape[-2:]) for each in (LD, B))
+    places = np.broadcast_to(pivots, (*batch, LD.shape[-1]))
+    found = np.empty(B.shape, B.dtype)
+    for place in np.ndindex(batch):
+        own = np.where(places[place] > 0, places[place] - 1, places[place])
+        found[place], _ = solver(LD[place], own, B[place], lower=1)
+    return found

@@ -255,12 +255,12 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None):
     """
     need_square("solve_triangular", A._array)
     need_matrices("solve_triangular", B._array)
-    made = _triangular_solution(A, B, upper, left, unitriangular)
+    made = triangular_solution(A, B, upper, left, unitriangular)
     return made if out is None else write_out(out, made)
 
 
 @operator(method=False, space="linalg", name="LinalgSolveTriangular")
-def _triangular_solution(A: Array, B: Array, upper, left, unitriangular):
+def triangular_solution(A: Array, B: Array, upper, left, unitriangular):
     if A.dtype != B.dtype:
         raise RuntimeError(
             f"linalg.solve_triangular: Expected A and B to have the same dtype, but found A of type {A.dtype} "
@@ -285,11 +285,11 @@ def _triangular_solution(A: Array, B: Array, upper, left, unitriangular):
     return x if left else x.swapaxes(-1, -2)
 
 
-@_triangular_solution.vjp
+@triangular_solution.vjp
 def _(g, out, A, B_shape, upper, left, unitriangular):
     from danlu.ops.selection import tril, triu
 
-    to_b = _triangular_solution.on(adjoint(A), g, not upper, left, unitriangular)
+    to_b = triangular_solution.on(adjoint(A), g, not upper, left, unitriangular)
     to_a = -(to_b @ adjoint(out)) if left else -(adjoint(out) @ to_b)
     cut = triu if upper else tril
     to_a = cut.on(to_a, (1 if upper else -1) if unitriangular else 0)
