@@ -14,7 +14,7 @@ from typing import Any as _Any
 # users keep their warnings: the filter covers danlu's modules alone.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"danlu\.")
 
-from danlu import autograd, linalg  # noqa: E402
+from danlu import autograd  # noqa: E402
 from danlu.autograd import (  # noqa: E402
     enable_grad,
     inference_mode,
@@ -56,6 +56,7 @@ from danlu.ops.conversion import clone, detach  # noqa: E402
 from danlu.ops.creation import *  # noqa: E402, F403
 from danlu.ops.indexing import *  # noqa: E402, F403
 from danlu.ops.joining import *  # noqa: E402, F403
+from danlu.ops.lazy_linalg import FUNCTIONS as _linalg_functions  # noqa: E402
 from danlu.ops.legacy import *  # noqa: E402, F403
 from danlu.ops.matmul import *  # noqa: E402, F403
 from danlu.ops.pointwise import *  # noqa: E402, F403
@@ -93,14 +94,14 @@ newaxis = None
 
 # Loaded when first used: a program that does not ask for them does not wait for them.
 _SUBMODULES = frozenset(
-    "accelerator amp backends compat cuda distributed fft func jit keras metrics multiprocessing nn optim "
+    "accelerator amp backends compat cuda distributed fft func jit keras linalg metrics multiprocessing nn optim "
     "overrides printing random serialization special testing text types utils version vision".split()
 )
 _ELSEWHERE = {
     "save": "serialization", "load": "serialization", "compile": "compiler",
     "vmap": "func", "Generator": "ops.random",
     "autocast": "amp", "get_autocast_dtype": "amp", "is_autocast_available": "amp",
-    "is_autocast_enabled": "amp",
+    "is_autocast_enabled": "amp", **dict.fromkeys(_linalg_functions, "linalg._older"),
 }  # fmt: skip
 
 
@@ -130,8 +131,3 @@ def __getattr__(name: str) -> _Any:
 def typename(obj) -> str:
     """The name of the object's type; a tensor's old type name."""
     return obj.type() if isinstance(obj, Tensor) else type(obj).__module__ + "." + type(obj).__name__
-
-
-inverse, logdet, slogdet, pinverse = linalg.inv, linalg.logdet, linalg.slogdet, linalg.pinv
-det, svd, qr, norm, cross = linalg.det, linalg.old_svd, linalg.old_qr, linalg.old_norm, linalg.old_cross
-matrix_power, matrix_exp, cholesky = linalg.matrix_power, linalg.matrix_exp, linalg.cholesky

@@ -49,8 +49,8 @@ def run_backward(roots, gradients, keep, record, wanted=None):
     Returns:
         None, or the gradient of each wanted edge (None where there is none).
     """
-    grad_before = state.grad
-    state.grad = record
+    before = state.grad, state.after_backward
+    state.grad, state.after_backward = record, None
     leaves = _Sums()
     waiting: dict = {}
     heap: list = []
@@ -110,10 +110,13 @@ def run_backward(roots, gradients, keep, record, wanted=None):
                 else:
                     _deliver(waiting, heap, target, number, result)
                 previous = result
-        return _finish(leaves, caught, wanted, record)
+        found = _finish(leaves, caught, wanted, record)
+        if state.after_backward is not None:
+            for call in state.after_backward:
+                call()
+        return found
     finally:
-        state.grad = grad_before
-
+        state.grad, state.after_backward = before
 
 
 def _deliver(waiting, heap, node, number, gradient) -> None:

@@ -13,6 +13,7 @@ __all__ = [
 class _State(threading.local):
     grad = True
     inference = False
+    after_backward = None  # what the running backward pass calls at its end
 
 
 state = _State()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import NamedTuple
 
+from danlu.autograd.grad_mode import state
 from danlu.autograd.node import LEAF, AccumulateGrad, Node, edge_of
 from danlu.tensor import Tensor
 
@@ -80,8 +80,8 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
 
     Args:
         tensors: the tensors; all must require gradients.
-        fn: with mode "all", called once with a list of the gradients, None for tensors outside the graph of
-            this backward pass; with mode "any", called with the first gradient that arrives.
+        fn: with mode "all", called at the end of the pass with a list of the gradients, None for tensors that got
+            none; with mode "any", called with the first gradient that arrives.
         mode: "all" or "any". Default: "all".
 
     Returns:
@@ -100,33 +100,40 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
     tensors = tuple(tensors)
-    lock = threading.Lock()
-    arrived: dict = {}  # per backward pass, what came so far
+    this_pass = _Pass()
 
     def hook_of(position):
         def hook(gradient):
-            from danlu.autograd.engine import current_pass
-
-            this = current_pass()
-            with lock:
-                if mode == "any":
-                    first = this not in arrived
-                    arrived.clear()
-                    arrived[this] = None
-                    if not first:
-                        return
-                else:
-                    if this not in arrived:
-                        arrived.clear()
-                        expected = [this.reaches(each) for each in tensors]
-                        arrived[this] = ([None] * len(tensors), sum(expected))
-                    found, left = arrived[this]
-                    found[position] = gradient
-                    arrived[this] = (found, left - 1)
-                    if left > 1:
-                        return
-            fn(gradient if mode == "any" else found)
+            new = this_pass.enter(len(tensors))
+            if mode == "all":
+                this_pass.gradients[position] = gradient
+                if new:
+                    state.after_backward.append(lambda: fn(this_pass.leave()))
+            elif new:
+                state.after_backward.append(this_pass.leave)
+                fn(gradient)
 
         return hook
 
     return _Handles(each.register_hook(hook_of(i)) for i, each in enumerate(tensors))
+
+
+class _Pass:
+    """The gradients that came in the running backward pass, which is known by its list of final calls."""
+
+    def __init__(self):
+        self.calls, self.gradients = None, []
+
+    def enter(self, count: int) -> bool:
+        """Whether this is the first gradient of the running pass."""
+        if state.after_backward is None:
+            state.after_backward = []
+        if self.calls is state.after_backward:
+            return False
+        self.calls, self.gradients = state.after_backward, [None] * count
+        return True
+
+    def leave(self) -> list:
+        """Forget the pass; returns the gradients that came."""
+        gradients, self.calls, self.gradients = self.gradients, None, []
+        return gradients

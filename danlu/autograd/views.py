@@ -54,7 +54,7 @@ class CopySlices(Node):
     __slots__ = ("inner", "where")
 
     def name(self) -> str:
-        return "CopySlices"
+        return "torch::autograd::CopySlices"
 
     def apply(self, g):
         flat = g.reshape(-1)

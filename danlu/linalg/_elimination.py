@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 
+def _size(x):
+    """What LAPACK compares to choose a pivot: of complex numbers the sum of both parts."""
+    return np.abs(x.real) + np.abs(x.imag) if x.dtype.kind == "c" else np.abs(x)
+
+
 def lu_in_place(a):
-    """Overwrite matrices with their factors: U in the upper triangle, L without its unit diagonal below.
+    """Overwrite contiguous matrices with their factors: U in the upper triangle, L without its unit diagonal below.
 
     Rows are exchanged so that every pivot is the largest of its column (Golub and Van Loan, Matrix
     Computations, 4th ed., algorithm 3.4.1).
@@ -16,15 +23,13 @@ def lu_in_place(a):
     """
     *batch, rows, columns = a.shape
     steps = min(rows, columns)
-    flat = a.reshape(-1, rows, columns)
-    if flat.base is not a and flat is not a:
-        raise ValueError("lu_in_place needs a contiguous array")
+    flat = a.reshape(prod(batch), rows, columns)
     exchanged = np.zeros((len(flat), steps), np.int32)
     first_zero = np.zeros(len(flat), np.int32)
     each = np.arange(len(flat))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for k in range(steps):
-            pivot = k + np.abs(flat[:, k:, k]).argmax(axis=1)
+            pivot = k + _size(flat[:, k:, k]).argmax(axis=1)
             exchanged[:, k] = pivot
             held = flat[each, pivot]
             flat[each, pivot] = flat[:, k]
@@ -40,7 +45,7 @@ def lu_in_place(a):
 def permutation(exchanged, rows):
     """The order of rows after these exchanges: row i of P^T A is row `order[i]` of A."""
     *batch, steps = exchanged.shape
-    flat = exchanged.reshape(-1, steps)
+    flat = exchanged.reshape(prod(batch), steps)
     order = np.tile(np.arange(rows), (len(flat), 1))
     each = np.arange(len(flat))
     for k in range(steps):

@@ -199,7 +199,8 @@ def householder_product(A, tau, *, out=None):
             f"tau.shape[-1], but they are {columns} and {tau._array.shape[-1]}"
         )
     start = np.eye(rows, columns, dtype=A._array.dtype)
-    made = reflected(A, tau, wrap(np.broadcast_to(start, A._array.shape).copy()), True, False)
+    # of A, so that a gradient flows also where there are no reflections
+    made = reflected(A, tau, A * 0 + wrap(start), True, False)
     return made if out is None else write_out(out, made)
 
 
@@ -233,7 +234,8 @@ def ldl_factor_ex(A: Array, *, hermitian=False, check_errors=False):
     codes = np.zeros(A.shape[:-2], np.int32)
     for place in np.ndindex(codes.shape):
         work = int(size(A.shape[-1], lower=1)[0].real)
-        packed[place], found, codes[place] = factor(A[place], lwork=max(work, 1), lower=1)
+        factors, found, codes[place] = factor(A[place], lwork=max(work, 1), lower=1)
+        packed[place] = np.tril(factors)
         # SciPy counts from 0 and keeps the sign of the pairs; LAPACK and PyTorch count from 1
         pivots[place] = np.where(found >= 0, found + 1, found)
     if check_errors and codes.any():

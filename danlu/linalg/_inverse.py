@@ -29,7 +29,7 @@ SINGULAR = (
 
 def zero_pivots(a):
     """Per matrix the position (from 1) of the first zero pivot, 0 for regular matrices."""
-    return lu_in_place(a.copy())[1]
+    return lu_in_place(a.copy(order="C"))[1]
 
 
 @operator(method=False, space="linalg", name="LinalgInvEx")

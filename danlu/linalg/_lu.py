@@ -21,7 +21,7 @@ def _factored(name, a, pivot):
     need_matrices(name, a)
     if not pivot:
         raise RuntimeError(f"linalg.{name}: LU without pivoting is not implemented on the CPU")
-    packed = np.ascontiguousarray(a).copy()
+    packed = a.copy(order="C")
     exchanged, info = lu_in_place(packed)
     return packed, exchanged, info
 

@@ -268,7 +268,7 @@ def _(needs, g, value_shape, index, accumulate):
 @operator(method=False)
 def _without(input: Array, index):
     """`input` with zeros at `index`."""
-    result = input.copy()
+    result = np.array(input)
     result[index] = 0
     return result
 

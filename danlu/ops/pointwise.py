@@ -216,32 +216,34 @@ def _(g, input):
     return g * (input * 1j) / (size * size)
 
 
-@operator()
-def real(input: Array):
-    """The real part."""
-    return input.real
+@operator(view=True, method=False, name="Select")
+def _part(input: Array, imaginary):
+    return input.imag if imaginary else input.real
 
 
-@real.vjp
-def _(g, input_dtype):
-    return g if np.dtype(input_dtype).kind != "c" else g + 0j
+@_part.vjp
+def _(g, imaginary):
+    return g * 1j if imaginary else g + 0j
 
 
-@operator()
-def imag(input: Array):
-    """The imaginary part of complex numbers.
+def real(input):
+    """The real part: a view of complex tensors, real ones as they are."""
+    return _part(input, False) if input._array.dtype.kind == "c" else input
+
+
+def imag(input):
+    """The imaginary part of complex numbers, a view.
 
     Raises:
         RuntimeError: the tensor is real.
     """
-    if input.dtype.kind != "c":
+    if input._array.dtype.kind != "c":
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return input.imag
+    return _part(input, True)
 
 
-@imag.vjp
-def _(g):
-    return g * 1j
+publish_method("real", property(real, lambda self, value: real(self).__setitem__(..., value)))
+publish_method("imag", property(imag, lambda self, value: imag(self).__setitem__(..., value)))
 
 
 @operator(inplace=True, method=("conj", "conj_physical"))

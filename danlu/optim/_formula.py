@@ -8,6 +8,7 @@ parameters, Adam: 20 us instead of 55)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from operator import is_
 
 from danlu.autograd.grad_mode import enable_grad
@@ -336,14 +337,18 @@ class FormulaOptimizer(Optimizer):
         """Put small parameters together that have the same dtype, kinds of state and step
         counts."""
         together: dict = {}
-        for param in params:
+        memories = Counter(id(param._version) for param in params)
+        for place, param in enumerate(params):
             entry = self._entry(param, group)
             array = param._array
-            if self._elementwise and array.size <= JOINT_SIZE and array.dtype.kind != "c":
+            # What shares memory with another parameter sees the other's update, so goes in turn.
+            own_memory = memories[id(param._version)] == 1
+            small = array.size <= JOINT_SIZE and array.dtype.kind != "c"
+            if self._elementwise and small and own_memory:
                 numbers = tuple([entry[name].item() for name in self._scalars])
                 key: tuple = (array.dtype, *sorted(entry), *numbers)
             else:
-                key = (id(param),)
+                key = (place,)
             together.setdefault(key, []).append((param, entry))
         bundles = []
         for group_members in together.values():

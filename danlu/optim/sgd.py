@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from danlu.ops.registry import ns
 from danlu.optim._formula import (
     FormulaOptimizer,
     as_number,
@@ -84,12 +85,17 @@ class SGD(FormulaOptimizer):
         lr, weight_decay = as_number(group["lr"]), as_number(group["weight_decay"])
         if group["maximize"]:
             lr, weight_decay = -lr, -weight_decay
+        dtype = rate = None
         for param in group["params"]:
             if param._grad is not None:
                 array, grad = param._array, param._grad._array
+                if array.dtype is not dtype:
+                    dtype = array.dtype
+                    # An array of the same dtype multiplies in half the time of a Python number.
+                    rate = lr if dtype.kind == "c" else ns(array).asarray(lr, dtype=dtype)
                 if weight_decay:
                     grad = grad + weight_decay * array
-                array -= lr * grad
+                array -= rate * grad
                 param._version[0] += 1
 
     def start(self, param, group):

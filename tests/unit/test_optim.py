@@ -61,6 +61,28 @@ def test_large_and_transposed_parameters_are_updated_in_place():
     assert np.allclose(turned.detach().numpy(), expected)
 
 
+def test_parameters_that_share_memory_are_updated_in_turn():
+    base = danlu.ones(3)
+    whole, part = base[:], base[:2]
+    whole.requires_grad_()
+    part.requires_grad_()
+    optimizer = danlu.optim.SGD([whole, part], lr=0.1, momentum=0.9)
+    whole.grad, part.grad = danlu.ones(3), danlu.ones(2)
+    optimizer.step()
+    assert base.tolist() == pytest.approx([0.8, 0.8, 0.9])
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_a_parameter_given_twice_is_updated_twice():
+    (p,) = parameters((2,))
+    before = p.detach().clone()
+    optimizer = danlu.optim.Adam([p, p], lr=0.1)
+    p.grad = danlu.ones(2)
+    optimizer.step()
+    assert optimizer.state[p]["step"].item() == 2
+    assert danlu.allclose(p.detach(), before - 0.2, atol=1e-3)
+
+
 def test_the_gradient_stays_as_it_is():
     for kwargs in (
         {"weight_decay": 0.1},
