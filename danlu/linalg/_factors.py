@@ -267,15 +267,16 @@ def ldl_factor(A, *, hermitian=False, out=None):
     return made if out is None else write_out(out, made)
 
 
-@operator(method=False, space="linalg", name="LinalgLdlSolve", differentiable=False)
-def ldl_solve(LD: Array, B: Array, pivots, *, hermitian=False):
+def ldl_solve(LD, pivots, B, *, hermitian=False, out=None):
     """The X with A X = B, from the factors that `ldl_factor` made of A."""
-    (solver,) = _lapack("hetrs" if hermitian and LD.dtype.kind == "c" else "sytrs", LD)
-    batch = np.broadcast_shapes(LD.shape[:-2], B.shape[:-2])
-    LD, B = (np.broadcast_to(each, batch + each.shape[-2:]) for each in (LD, B))
-    places = np.broadcast_to(pivots, (*batch, LD.shape[-1]))
-    found = np.empty(B.shape, B.dtype)
+    need_square("ldl_solve", LD._array)
+    (solver,) = _lapack("hetrs" if hermitian and LD.is_complex() else "sytrs", LD._array)
+    batch = np.broadcast_shapes(LD._array.shape[:-2], B._array.shape[:-2])
+    factors, sides = (np.broadcast_to(x._array, batch + x._array.shape[-2:]) for x in (LD, B))
+    places = np.broadcast_to(pivots._array, batch + pivots._array.shape[-1:])
+    found = np.empty(sides.shape, sides.dtype)
     for place in np.ndindex(batch):
         own = np.where(places[place] > 0, places[place] - 1, places[place])
-        found[place], _ = solver(LD[place], own, B[place], lower=1)
-    return found
+        found[place], _ = solver(factors[place], own, sides[place], lower=1)
+    made = wrap(found)
+    return made if out is None else write_out(out, made)

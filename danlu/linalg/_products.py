@@ -168,6 +168,7 @@ def vander(x, N=None):
     from danlu.ops.creation import ones
     from danlu.ops.joining import cat
 
+    x = x.reshape(1) if x._array.ndim == 0 else x
     N = x._array.shape[-1] if N is None else N
     if N <= 1:
         raise RuntimeError(f"linalg.vander: N must be greater than 1, but got {N}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from danlu.backend import dtypes
+from danlu.backend.device import check_available
 from danlu.backend.device import device as Device
 from danlu.tensor import Tensor, wrap
 
@@ -153,6 +154,19 @@ class UninitializedTensorMixin:
 
     def detach(self):
         return self
+
+    def to(self, *args, dtype=None, device=None, **options):
+        """Change the future dtype."""
+        for each in args:
+            if isinstance(each, dtypes.dtype):
+                dtype = each
+            else:
+                device = each
+        if device is not None:
+            check_available(device)
+        if dtype is None or dtype is self.dtype:
+            return self
+        return type(self)(self.requires_grad, dtype=dtype)
 
     def share_memory_(self):
         raise RuntimeError(

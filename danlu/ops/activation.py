@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from math import pi, sqrt
 
+import numpy as np
+
 from danlu.ops.checks import require_floating
 from danlu.ops.error_function import normal_cdf
 from danlu.ops.pointwise import sigmoid
@@ -39,8 +41,19 @@ def relu(input: Array):
 
 @relu.vjp
 def _(g, out):
-    # 0 or 1, as out is never negative; a where() or a bool mask costs three times as much
-    return g * ns(out).sign(out)
+    return relu_gradient.on(g, out)
+
+
+@operator(method=False, name="ThresholdBackward")
+def relu_gradient(input: Array, out: Array):
+    """The gradient where relu was positive, 0 elsewhere, also where the gradient is infinite."""
+    # a third of the time of where(), which has no fast road for a scalar operand
+    result = input.copy()
+    np.copyto(result, 0, where=out <= 0)
+    return result
+
+
+relu_gradient.vjps(input=lambda g, out: relu_gradient.on(g, out), out=lambda g: g * 0)
 
 
 @operator(inplace=True, method=False)

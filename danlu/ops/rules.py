@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.autograd.node import BACKWARD_TWICE, FREED, LEAF, Node
+from danlu.autograd.node import BACKWARD_TWICE, FREED, LEAF, Node, sequence
 
 __all__ = ["Plan", "node_class"]
 
@@ -181,7 +181,9 @@ class OperatorNode(Node):
             self._tensor(value, place) for value, (_, place) in zip(self.saved, self.plan.sources)
         )
         results = self.plan.run(g, saved)
-        return results if self.fix is None else self._undo(results)
+        if self.fix is not None:
+            results = self._undo(results)
+        return [_tied(result, saved) for result in results]
 
     def _tensor(self, value, place):
         """A saved value as it was in the forward call: with its own place in the graph."""
@@ -200,6 +202,35 @@ class OperatorNode(Node):
             # promotion cast the input: the graph knows it before the cast
             tensor = _attached(value.astype(self.fix[place][1]), self.next[place]).astype(value.dtype)
         return tensor
+
+
+class ZeroBackward0(Node):
+    """Ties a gradient to the saved tensors that it depends on in form but not in value (the slope of relu)."""
+
+    __slots__ = ("shapes",)
+
+    def apply(self, g):
+        return [np.zeros(shape, g.dtype) for shape in self.shapes]
+
+    def apply_recorded(self, g):
+        return [g.new_zeros(shape) for shape in self.shapes]
+
+
+def _tied(result, saved):
+    """A recorded gradient requires gradients if anything that its rule saved does, as in PyTorch."""
+    if result is None or result._requires_grad:
+        return result
+    sources = [each for each in saved if getattr(each, "_requires_grad", False)]
+    if not sources:
+        return result
+    node = ZeroBackward0()
+    node.seq = sequence()
+    node.hooks = None
+    node.next = tuple([each._edge or (each, LEAF) for each in sources])
+    node.shapes = [each._array.shape for each in sources]
+    result._edge = (node, 0)
+    result._requires_grad = True
+    return result
 
 
 def _attached(array, edge):

@@ -207,7 +207,7 @@ class LBFGS(Optimizer):
 
 def _unwrapped(state: dict) -> dict:
     """The state as arrays and numbers."""
-    memory = {}
+    memory: dict = {}
     for name, value in state.items():
         if isinstance(value, list):
             memory[name] = [item._array if isinstance(item, Tensor) else item for item in value]

@@ -9,7 +9,10 @@ import numpy as np
 
 from danlu.tensor import Tensor
 
-__all__ = ["as_array", "encode_image", "encode_wave", "figure_to_pixels", "image_grid", "to_pixels"]
+__all__ = [
+    "as_array", "encode_image", "encode_wave", "figure_to_pixels", "figures_to_pixels", "image_grid",
+    "to_pixels",
+]  # fmt: skip
 
 _COLUMNS = 8
 
@@ -148,6 +151,22 @@ def figure_to_pixels(figure, close: bool = True) -> np.ndarray:
     if close:
         pyplot.close(figure)
     return pixels.transpose(2, 0, 1)
+
+
+def figures_to_pixels(figures, close: bool = True) -> np.ndarray:
+    """Several figures of one size.
+
+    Shape:
+        (N, 3, H, W)
+    """
+    pixels = [figure_to_pixels(figure, close) for figure in figures]
+    sizes = {each.shape[1:] for each in pixels}
+    if len(sizes) != 1:
+        raise ValueError(
+            "add_figure: a list holds figures of one size, got heights and widths "
+            f"{sorted(sizes)}: make all with the same figsize and dpi, or log them under several tags"
+        )
+    return np.stack(pixels)
 
 
 # ---------------------------------------------------------------- sound

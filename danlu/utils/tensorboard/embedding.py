@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 
 import numpy as np
 
@@ -40,6 +41,11 @@ def write_embedding(log_dir, points, metadata, label_img, global_step, tag, meta
     step = str(global_step or 0).zfill(5)
     folder = f"{step}/{_as_folder(tag)}"
     path = os.path.join(log_dir, folder)
+    if os.path.isdir(path):
+        warnings.warn(
+            f"{where}: overwrites what was logged at step {int(step)}; give every call its global_step",
+            stacklevel=3,
+        )
     os.makedirs(path, exist_ok=True)
 
     info = EmbeddingInfo(tensor_name=f"{tag}:{step}", tensor_path=f"{folder}/tensors.tsv")

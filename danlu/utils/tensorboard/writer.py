@@ -9,7 +9,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog, TaggedRunMetad
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from danlu.utils.tensorboard import summary
-from danlu.utils.tensorboard.arrays import figure_to_pixels
+from danlu.utils.tensorboard.arrays import figure_to_pixels, figures_to_pixels
 
 __all__ = ["FileWriter", "SummaryWriter"]
 
@@ -286,8 +286,7 @@ class SummaryWriter:
             close: also close the figure. Default: True
         """
         if isinstance(figure, list):
-            pixels = summary.stacked_figures([figure_to_pixels(each, close) for each in figure], tag)
-            self.add_images(tag, pixels, global_step, walltime)
+            self.add_images(tag, figures_to_pixels(figure, close), global_step, walltime)
         else:
             self.add_image(tag, figure_to_pixels(figure, close), global_step, walltime)
 

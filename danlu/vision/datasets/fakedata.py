@@ -19,7 +19,7 @@ class FakeData(VisionDataset):
         image_size: (C, H, W). Default: (3, 224, 224).
         num_classes: labels are 0 to num_classes - 1. Default: 10.
         transform: what is done to an image.
-        target_transform: what is done to a label.
+        target_transform: what is done to a label, a 0-d tensor.
         random_offset: added to an image's number for its seed. Default: 0.
 
     Raises:
@@ -56,8 +56,9 @@ class FakeData(VisionDataset):
             )
         generator = danlu.Generator().manual_seed(index + self.random_offset)
         pixels = danlu.randn(*self.image_size, generator=generator)
-        label = danlu.randint(0, self.num_classes, (1,), generator=generator).item()
-        return self._transformed(to_pil_image(pixels), label)
+        label = danlu.randint(0, self.num_classes, (1,), generator=generator)[0]
+        image, label = self._transformed(to_pil_image(pixels), label)
+        return image, label.item() if isinstance(label, danlu.Tensor) else label
 
     def __len__(self) -> int:
         return self.size
