@@ -234,10 +234,8 @@ def ldl_factor_ex(A: Array, *, hermitian=False, check_errors=False):
     codes = np.zeros(A.shape[:-2], np.int32)
     for place in np.ndindex(codes.shape):
         work = int(size(A.shape[-1], lower=1)[0].real)
-        factors, found, codes[place] = factor(A[place], lwork=max(work, 1), lower=1)
+        factors, pivots[place], codes[place] = factor(A[place], lwork=max(work, 1), lower=1)
         packed[place] = np.tril(factors)
-        # SciPy counts from 0 and keeps the sign of the pairs; LAPACK and PyTorch count from 1
-        pivots[place] = np.where(found >= 0, found + 1, found)
     if check_errors and codes.any():
         raise failure("ldl_factor", codes, "The factor D has a zero on its diagonal, at {}.")
     return packed, pivots, codes
@@ -276,7 +274,6 @@ def ldl_solve(LD, pivots, B, *, hermitian=False, out=None):
     places = np.broadcast_to(pivots._array, batch + pivots._array.shape[-1:])
     found = np.empty(sides.shape, sides.dtype)
     for place in np.ndindex(batch):
-        own = np.where(places[place] > 0, places[place] - 1, places[place])
-        found[place], _ = solver(factors[place], own, sides[place], lower=1)
+        found[place], _ = solver(factors[place], places[place], sides[place], lower=1)
     made = wrap(found)
     return made if out is None else write_out(out, made)

@@ -96,7 +96,9 @@ def least_squares(A: Array, B: Array, rcond):
     """The X of least norm that minimises ||A X - B||, by LAPACK's gelsd, one matrix after the other."""
     batch = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
     A, B = (np.broadcast_to(each, batch + each.shape[-2:]) for each in (A, B))
-    found = np.empty((*batch, A.shape[-1], B.shape[-1]), A.dtype)
+    found = np.zeros((*batch, A.shape[-1], B.shape[-1]), A.dtype)
+    if 0 in A.shape or 0 in B.shape:
+        return found
     for place in np.ndindex(batch):
         found[place] = np.linalg.lstsq(A[place], B[place], rcond)[0]
     return found
