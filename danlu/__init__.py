@@ -52,21 +52,29 @@ from danlu.backend.threads import (  # noqa: E402
     set_num_threads,
 )
 from danlu.ops.binary import *  # noqa: E402, F403
-from danlu.ops.conversion import clone, detach  # noqa: E402
+from danlu.ops.comparison import *  # noqa: E402, F403
+from danlu.ops.ternary import *  # noqa: E402, F403
+from danlu.ops.conversion import clone, detach, fill  # noqa: E402
 from danlu.ops.creation import *  # noqa: E402, F403
+from danlu.ops.extremes import *  # noqa: E402, F403
 from danlu.ops.indexing import *  # noqa: E402, F403
+from danlu.ops.index_along import *  # noqa: E402, F403
 from danlu.ops.joining import *  # noqa: E402, F403
-from danlu.ops.lazy_linalg import FUNCTIONS as _linalg_functions  # noqa: E402
+from danlu.ops.lazy import find as _find  # noqa: E402
 from danlu.ops.legacy import *  # noqa: E402, F403
 from danlu.ops.matmul import *  # noqa: E402, F403
+from danlu.ops.parts import *  # noqa: E402, F403
 from danlu.ops.pointwise import *  # noqa: E402, F403
 from danlu.ops.predicates import *  # noqa: E402, F403
+from danlu.ops.scatter import *  # noqa: E402, F403
 from danlu.ops.random import *  # noqa: E402, F403
 from danlu.ops.reduction import *  # noqa: E402, F403
+from danlu.ops.scans import *  # noqa: E402, F403
 from danlu.ops.selection import *  # noqa: E402, F403
 from danlu.ops.shape import *  # noqa: E402, F403
 from danlu.ops.sorting import *  # noqa: E402, F403
 from danlu.ops.special import *  # noqa: E402, F403
+from danlu.ops.strided import *  # noqa: E402, F403
 from danlu.size import Size  # noqa: E402
 from danlu.tensor import Tensor  # noqa: E402
 from danlu.version import __version__  # noqa: E402
@@ -101,7 +109,7 @@ _ELSEWHERE = {
     "save": "serialization", "load": "serialization", "compile": "compiler",
     "vmap": "func", "Generator": "ops.random",
     "autocast": "amp", "get_autocast_dtype": "amp", "is_autocast_available": "amp",
-    "is_autocast_enabled": "amp", **dict.fromkeys(_linalg_functions, "linalg._older"),
+    "is_autocast_enabled": "amp",
 }  # fmt: skip
 
 
@@ -117,6 +125,8 @@ def __getattr__(name: str) -> _Any:
             raise AttributeError(f"module 'danlu' has no attribute '{name}'") from None
     if name in _ELSEWHERE:
         found = getattr(importlib.import_module(f"danlu.{_ELSEWHERE[name]}"), name)
+    elif (found := _find(name)) is not None:
+        pass
     elif not name.startswith("_"):
         # functions of layers that PyTorch also publishes here: torch.conv2d, torch.dropout, ...
         found = getattr(importlib.import_module("danlu.nn.functional"), name, None)

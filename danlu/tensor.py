@@ -135,7 +135,13 @@ class Tensor:
     def stride(self, dim: int | None = None):
         """Elements to skip in memory to get to the next index, per dimension."""
         array = self._array
-        strides = tuple([each // array.itemsize for each in array.strides])
+        if array.size:
+            strides = tuple([each // array.itemsize for each in array.strides])
+        else:  # NumPy keeps no strides for empty arrays: those of a contiguous one, as PyTorch's
+            steps = [1]
+            for size in array.shape[:0:-1]:
+                steps.append(steps[-1] * max(size, 1))
+            strides = tuple(steps[::-1]) if array.ndim else ()
         return strides if dim is None else strides[dim]
 
     def dim(self) -> int:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from danlu.autograd.function import Function as Function
 
 __all__ = [
-    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "functional", "grad", "gradcheck",
-    "gradgradcheck", "inference_mode", "is_grad_enabled", "no_grad", "set_detect_anomaly",
-    "set_grad_enabled",
+    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "functional", "grad",
+    "gradcheck", "gradgradcheck", "inference_mode", "is_grad_enabled", "no_grad",
+    "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 
 
@@ -28,7 +28,8 @@ def _as_tuple(value) -> tuple:
 
 
 def backward(
-    tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None, inputs=None
+    tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None,
+    inputs=None
 ) -> None:
     """Compute gradients of `tensors` and accumulate them into the leaves; see `Tensor.backward`.
 
@@ -56,7 +57,7 @@ def backward(
         return
     targets = _as_tuple(inputs)
     if not targets:
-        raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     wanted = [edge_of(each) for each in targets]
     if None in wanted:
         raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -90,7 +91,8 @@ def grad(
         (tensor(6.),)
 
     Raises:
-        RuntimeError: an input does not require gradients, or was not used and `allow_unused` is not set.
+        RuntimeError: an input does not require gradients, or was not used and `allow_unused` is not
+            set.
     """
     from danlu.autograd.engine import root_gradients, run_backward
     from danlu.autograd.node import edge_of
@@ -100,7 +102,12 @@ def grad(
     if is_grads_batched:
         return _batched(outputs, targets, gradients, retain_graph, create_graph, allow_unused)
     if not targets:
-        raise ValueError("grad requires non-empty inputs.")
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+            "allow_unused=False."
+        )
     wanted = [edge_of(each) for each in targets]
     if None in wanted:
         raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -115,8 +122,8 @@ def grad(
             found[i] = zeros_like(targets[i])
         elif gradient is None and not allow_unused:
             raise RuntimeError(
-                "One of the differentiated Tensors appears to not have been used in the graph. Set "
-                "allow_unused=True if this is the desired behavior."
+                f"The differentiated Tensor at index {i} appears to not have been used in the "
+                "graph. Set allow_unused=True if this is the desired behavior."
             )
     return tuple(found)
 
@@ -146,7 +153,7 @@ class Variable(metaclass=_VariableType):
         return data.detach().requires_grad_(requires_grad) if requires_grad else data.detach()
 
 
-_SUBMODULES = ("forward_ad", "functional", "graph", "profiler")
+_SUBMODULES = ("function", "functional", "grad_mode", "graph")
 _LAZY = {"Function": "function", "gradcheck": "numeric", "gradgradcheck": "numeric"}
 
 

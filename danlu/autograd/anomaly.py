@@ -1,8 +1,9 @@
-"""Anomaly mode: find the operation whose backward makes NaN, and show where its forward was called."""
+"""Anomaly mode: find the operation whose backward makes NaN, and show where its forward was
+called."""
 
 from __future__ import annotations
 
-__all__ = ["check", "detect_anomaly", "set_detect_anomaly", "state"]
+__all__ = ["check", "detect_anomaly", "note_forward_call", "set_detect_anomaly", "state"]
 
 
 class _State:
@@ -14,6 +15,18 @@ class _State:
 
 
 state = _State()
+
+
+def note_forward_call(node) -> None:
+    """Keep the traceback of the call that makes `node`, down to where danlu begins."""
+    import traceback
+    from os.path import dirname
+
+    frames = traceback.extract_stack()
+    inside = dirname(dirname(__file__))
+    while frames and frames[-1].filename.startswith(inside):
+        frames.pop()
+    node.metadata["forward call"] = "".join(frames.format())
 
 
 def check(node, results) -> None:

@@ -1,7 +1,8 @@
 """The backward pass: nodes are popped from a heap, newest first, until the leaves are reached.
 
-A node's inputs are always older than the node, so the newest node on the heap has received every gradient it will
-get. That needs no pass over the graph beforehand and no recursion: a chain of 100,000 nodes is one loop."""
+A node's inputs are always older than the node, so the newest node on the heap has received every
+gradient it will get. That needs no pass over the graph beforehand and no recursion: a chain of
+100,000 nodes is one loop."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class _Sums:
     __slots__ = ("entries",)
 
     def __init__(self):
-        self.entries: dict = {}  # id(leaf) -> [leaf, gradient, whether the gradient's memory is ours]
+        # id(leaf) -> [leaf, gradient, whether the gradient's memory is ours]
+        self.entries: dict = {}
 
     def add(self, leaf, gradient, owned: bool) -> None:
         entry = self.entries.get(id(leaf))
@@ -194,8 +196,6 @@ def call_hooks(hooks: dict, gradient, record: bool):
 
 
 def _run_output_hooks(node, gradient, record: bool):
-    if "pre" in node.hooks:
-        gradient = _through_tuple(node, gradient, node.hooks["pre"].functions, record)
     for number, hooks in node.hooks.items():
         if not isinstance(number, int):
             continue
@@ -213,6 +213,8 @@ def _run_output_hooks(node, gradient, record: bool):
             gradient = one
         else:
             gradient[number] = one
+    if "pre" in node.hooks:
+        gradient = _through_tuple(node, gradient, node.hooks["pre"].functions, record)
     return gradient
 
 
@@ -252,7 +254,8 @@ def root_gradients(tensors, gradients, record: bool):
     """Edges and starting gradients of the outputs of a backward pass.
 
     Raises:
-        RuntimeError: an output needs no gradient, is not a scalar and has none given, or has one of another shape.
+        RuntimeError: an output needs no gradient, is not a scalar and has none given, or has one of
+            another shape.
     """
     edges, starts = [], []
     for number, (tensor, gradient) in enumerate(zip(tensors, gradients)):
@@ -265,12 +268,13 @@ def root_gradients(tensors, gradients, record: bool):
         if gradient is None:
             if array.size != 1:
                 raise RuntimeError(
-                    f"{GRAD_FOR_SCALAR_ONLY}, but this one has shape {list(array.shape)}: reduce it first "
-                    "(.sum(), .mean()) or pass gradient= of that shape"
+                    f"{GRAD_FOR_SCALAR_ONLY}, but this one has shape {list(array.shape)}: reduce "
+                    "it first (.sum(), .mean()) or pass gradient= of that shape"
                 )
-            if array.dtype.kind not in "fcV":
+            if array.dtype.kind not in "fV":
                 raise RuntimeError(
-                    f"{GRAD_FOR_SCALAR_ONLY} of floating-point type, not {tensor.dtype!r}"
+                    "grad can be implicitly created only for real scalar outputs but got "
+                    f"{tensor.dtype!r}"
                 )
             start = np.ones_like(array)
             if record:
@@ -293,14 +297,15 @@ def tensor_backward(self, gradient=None, retain_graph=None, create_graph=False, 
     """Compute the gradients of this tensor with respect to the leaves and add them to their `grad`.
 
     Args:
-        gradient: the gradient of some scalar with respect to this tensor; may be left out for one element.
+        gradient: the gradient of some scalar with respect to this tensor; may be left out for one
+            element.
         retain_graph: keep the graph for another backward pass; the default is `create_graph`.
         create_graph: record the backward pass itself, for higher derivatives.
         inputs: the only leaves to accumulate into; all if None.
 
     Raises:
-        RuntimeError: no gradient flows here, the graph was freed, a saved tensor was overwritten, or the
-            tensor is not a scalar and `gradient` is missing.
+        RuntimeError: no gradient flows here, the graph was freed, a saved tensor was overwritten,
+            or the tensor is not a scalar and `gradient` is missing.
     """
     if inputs is not None:
         from danlu.autograd import backward
@@ -309,7 +314,8 @@ def tensor_backward(self, gradient=None, retain_graph=None, create_graph=False, 
         return
     create_graph = bool(create_graph)
     edges, starts = root_gradients((self,), (gradient,), create_graph)
-    run_backward(edges, starts, create_graph if retain_graph is None else retain_graph, create_graph)
+    run_backward(edges, starts, create_graph if retain_graph is None else retain_graph,
+    create_graph)
 
 
 tensor_backward.__name__ = "backward"

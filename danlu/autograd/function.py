@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.autograd import anomaly
 from danlu.autograd.grad_mode import state
 from danlu.autograd.node import BACKWARD_TWICE, FREED, Node, edge_of, sequence
 from danlu.tensor import Tensor, rebase_history, wrap
@@ -23,12 +24,13 @@ class FunctionCtx:
     _saved = None
 
     def save_for_backward(self, *tensors) -> None:
-        """Keep tensors for `backward`, guarded against in-place changes; read them from `saved_tensors`."""
-        for each in tensors:
+        """Keep tensors for `backward`, guarded against in-place changes; read them from
+        `saved_tensors`."""
+        for i, each in enumerate(tensors):
             if each is not None and not isinstance(each, Tensor):
                 raise TypeError(
-                    f"save_for_backward can only save variables, but argument is of type {type(each).__name__}: "
-                    "set other values as attributes, ctx.name = value"
+                    f"save_for_backward can only save variables, but argument {i} is of type "
+                    f"{type(each).__name__}: set other values as attributes, ctx.name = value"
                 )
         self._to_save = tensors
 
@@ -53,9 +55,10 @@ class FunctionCtx:
             array, version, count, edge, original = saved
             if version[0] != count:
                 raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace "
-                    f"operation: a tensor of shape {list(array.shape)} saved by {self._node.name()} is at version "
-                    f"{version[0]}; expected version {count} instead"
+                    "one of the variables needed for gradient computation has been modified by an "
+                    f"inplace operation: a tensor of shape {list(array.shape)} saved by "
+                    f"{self._node.name()} is at version {version[0]}; expected version {count} "
+                    "instead"
                 )
             if original is not None:
                 found.append(original)
@@ -76,17 +79,17 @@ class FunctionCtx:
         self._non_differentiable = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Whether outputs without gradient arrive in `backward` as zeros (the default) or as None."""
+        """Whether outputs without gradient arrive in `backward` as zeros (the default) or as
+        None."""
         self._materialize = value
 
 
 class FunctionNode(Node):
-    """The node of a user's Function."""
+    """The node of a user's Function; a subclass for each carries its name."""
 
-    __slots__ = ("ctx", "function", "kinds", "outputs", "positions", "shapes")
+    __slots__ = ("ctx", "expected", "kinds", "outputs", "positions", "shapes")
 
-    def name(self) -> str:
-        return self.function.__name__ + "Backward"
+    function: type
 
     def apply(self, g):
         received = [g] if self.outputs == 1 else g
@@ -112,28 +115,42 @@ class FunctionNode(Node):
         results = self.function.backward(ctx, *received)
         results = results if isinstance(results, tuple) else (results,)
         count = len(ctx.needs_input_grad)
-        if len(results) > count and any(each is not None for each in results[count:]) or len(results) < count:
+        if len(results) < count or any(each is not None for each in results[count:]):
             raise RuntimeError(
-                f"function {self.name()} returned an incorrect number of gradients (expected {count}, got "
-                f"{len(results)}): backward returns one per argument of forward, None where there is none"
+                f"function {self.name()} returned an incorrect number of gradients (expected "
+                f"{count}, got {len(results)}): backward returns one per argument of forward, None "
+                "where there is none"
             )
-        found = []
-        for position in self.positions:
-            result = results[position]
-            if result is not None and not isinstance(result, Tensor):
-                raise TypeError(
-                    f"expected Variable or None (got {type(result).__name__}) from {self.name()}"
+        return [
+            None if edge is None else self._fitted(results[position], position, *expected)
+            for edge, position, expected in zip(self.next, self.positions, self.expected)
+        ]
+
+    def _fitted(self, result, position, shape, kind):
+        """A gradient in the shape and dtype of its input: dimensions that the input was stretched
+        along are summed."""
+        if result is None:
+            return None
+        if not isinstance(result, Tensor):
+            raise RuntimeError(
+                f"expected Variable or None (got {type(result).__name__}) from {self.name()}"
+            )
+        got = result._array.shape
+        if got != shape:
+            from danlu.ops.rules import sum_to
+
+            extra = len(got) - len(shape)
+            if extra < 0 or any(n not in (1, m) for m, n in zip(got[extra:], shape)):
+                raise RuntimeError(
+                    f"Function {self.name()} returned an invalid gradient at index {position} - "
+                    f"got {list(got)} but expected shape compatible with {list(shape)}"
                 )
-            found.append(result)
-        for edge, result, position in zip(self.next, found, self.positions):
-            if edge is not None and edge[1] == -1 and result is not None:
-                expected = edge[0]._array.shape
-                if result._array.shape != expected and result._array.size != edge[0]._array.size:
-                    raise RuntimeError(
-                        f"Function {self.name()} returned an invalid gradient at index {position} - got "
-                        f"{list(result._array.shape)} but expected shape compatible with {list(expected)}"
-                    )
-        return found
+            result = sum_to(result, shape)
+        if result._array.dtype != kind:
+            from danlu.ops.rules import cast_gradient
+
+            result = cast_gradient(result, kind)
+        return result
 
     def release(self) -> None:
         if self.ctx._saved:
@@ -151,10 +168,12 @@ class FunctionNode(Node):
 
 
 class Function:
-    """An operation with its own derivative: subclass with static `forward` and `backward`, call through `apply`.
+    """An operation with its own derivative: subclass with static `forward` and `backward`, call
+    through `apply`.
 
-    `forward(ctx, *args)` computes the result without being recorded; `backward(ctx, *grad_outputs)` returns one gradient per
-    argument of forward, None where there is none. With a separate `setup_context(ctx, inputs, output)`, forward takes no ctx.
+    `forward(ctx, *args)` computes the result without being recorded; `backward(ctx, *grad_outputs)`
+    returns one gradient per argument of forward, None where there is none. With a separate
+    `setup_context(ctx, inputs, output)`, forward takes no ctx.
 
     Example:
         >>> import danlu as torch
@@ -174,9 +193,14 @@ class Function:
     """
 
     def __init__(self, *args, **kwargs):
-        raise RuntimeError(
-            f"{type(self).__name__} should not be instantiated. Methods on autograd functions are all static, so you "
-            f"should invoke them on the class itself: {type(self).__name__}.apply(...)"
+        import warnings
+
+        warnings.warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all "
+            "static, so you should invoke them on the class itself: "
+            f"{type(self).__name__}.apply(...)",
+            DeprecationWarning,
+            stacklevel=2,
         )
 
     @staticmethod
@@ -190,8 +214,8 @@ class Function:
     def backward(ctx, *grad_outputs):
         """Compute the gradients of the arguments; override it."""
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
-            "backward mode AD."
+            "You must implement either the backward or vjp method for your custom "
+            "autograd.Function to use it with backward mode AD."
         )
 
     @staticmethod
@@ -221,26 +245,31 @@ class Function:
         outputs = list(output) if many else [output]
         if not recording:
             return output
-        node = FunctionNode()
+        node = _node_class(cls)()
         node.seq = sequence()
         node.hooks = None
-        node.function, node.ctx, node.positions = cls, ctx, positions
+        node.ctx, node.positions = ctx, positions
         node.next = tuple(edges[i] for i in positions)
+        node.expected = [(args[i]._array.shape, args[i]._array.dtype) for i in positions]
         node.outputs = len(outputs)
         node.shapes = [each._array.shape if isinstance(each, Tensor) else None for each in outputs]
         node.kinds = [each._array.dtype if isinstance(each, Tensor) else None for each in outputs]
         ctx._node = node
+        if anomaly.state.on:
+            anomaly.note_forward_call(node)
         given = {id(each) for each in args if isinstance(each, Tensor)}
         dirty = {id(each) for each in ctx._dirty}
         constant = {id(each) for each in ctx._non_differentiable}
         saved_outputs = {}
         for number, each in enumerate(outputs):
-            if not isinstance(each, Tensor) or each._array.dtype.kind not in "fcV" or id(each) in constant:
+            if not isinstance(each, Tensor) or id(each) in constant:
+                continue
+            if each._array.dtype.kind not in "fcV":
                 continue
             if id(each) in dirty:
                 if each._requires_grad and each._edge is None:
                     raise RuntimeError(
-                        "a leaf Variable that requires grad is being used in an in-place operation."
+                        "a leaf Variable that requires grad has been used in an in-place operation."
                     )
                 each._version[0] += 1
                 rebase_history(each, node)
@@ -259,8 +288,18 @@ class Function:
         return tuple(outputs) if many else outputs[0]
 
 
+def _node_class(function) -> type:
+    """The node type of a Function, named as PyTorch prints it."""
+    made = function.__dict__.get("_backward_cls")
+    if made is None:
+        body = {"__slots__": (), "function": function, "__module__": function.__module__}
+        made = function._backward_cls = type(function.__name__ + "Backward", (FunctionNode,), body)
+    return made
+
+
 def _saved(tensor, outputs, given):
-    """A saved tensor: outputs by their place in the graph, so that no cycle keeps the graph alive."""
+    """A saved tensor: outputs by their place in the graph, so that no cycle keeps the graph
+    alive."""
     if tensor is None:
         return None
     edge = outputs.get(id(tensor))
@@ -270,12 +309,15 @@ def _saved(tensor, outputs, given):
 
 
 def once_differentiable(fn):
-    """Decorate a `backward` whose own computation is not to be differentiated: doing so raises an error."""
+    """Decorate a `backward` whose own computation is not to be differentiated: doing so raises an
+    error."""
     import functools
 
     @functools.wraps(fn)
     def wrapper(ctx, *args):
-        recorded = state.grad and any(isinstance(each, Tensor) and each.requires_grad for each in args)
+        recorded = state.grad and any(
+            isinstance(each, Tensor) and each.requires_grad for each in args
+        )
         with_grad = state.grad
         state.grad = False
         try:
@@ -285,7 +327,10 @@ def once_differentiable(fn):
         if not recorded:
             return outputs
         results = outputs if isinstance(outputs, tuple) else (outputs,)
-        marked = tuple(_Forbidden.apply(args[0], each) if isinstance(each, Tensor) else each for each in results)
+        marked = tuple(
+            _Forbidden.apply(args[0], each) if isinstance(each, Tensor) else each
+            for each in results
+        )
         return marked if isinstance(outputs, tuple) else marked[0]
 
     return wrapper

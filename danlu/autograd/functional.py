@@ -1,7 +1,8 @@
 """Jacobians, Hessians and their products with vectors, of functions of Tensors.
 
-Everything here is reverse mode. A product of the Jacobian with a vector on its right, J v, is the derivative of the
-vector-Jacobian product u -> u J in the direction v (the "double backward trick", Townsend 2017)."""
+Everything here is reverse mode. A product of the Jacobian with a vector on its right, J v, is the
+derivative of the vector-Jacobian product u -> u J in the direction v (the "double backward trick",
+Townsend 2017)."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ def _tensors(value, name: str, function: str):
         if not isinstance(each, Tensor):
             place = f"value at index {i}" if many else f"given {name}"
             raise TypeError(
-                f"The {name} given to {function} must be either a Tensor or a tuple of Tensors but the {place} has "
-                f"type {type(each)}."
+                f"The {name} given to {function} must be either a Tensor or a tuple of Tensors but "
+                f"the {place} has type {type(each)}."
             )
     return many, values
 
@@ -36,7 +37,8 @@ def _like(result: tuple, many: bool):
 
 
 def _prepared(inputs, create_graph: bool, need_graph: bool = True) -> tuple:
-    """The inputs as starting points of a new graph, still joined to their own history if that is to be differentiated."""
+    """The inputs as starting points of a new graph, still joined to their own history if that is to
+    be differentiated."""
     return tuple(
         each.view_as(each) if create_graph and each.requires_grad
         else each.detach().requires_grad_(need_graph)
@@ -79,41 +81,42 @@ _SINGLE_OUTPUT = "the user-provided function returns a single Tensor with a sing
 
 _NOT_DIFFERENTIABLE = {
     "outputs": (
-        "Output {} of the user-provided function does not require gradients. The outputs must be computed in a "
-        "differentiable manner from the input when running in strict mode."
+        "Output {} of the user-provided function does not require gradients. The outputs must be "
+        "computed in a differentiable manner from the input when running in strict mode."
     ),
     "gradients": (
-        "The gradient with respect to input {} is independent of the inputs of the user-provided function. This is "
-        "not allowed in strict mode."
+        "The gradient with respect to input {} is independent of the inputs of the user-provided "
+        "function. This is not allowed in strict mode."
     ),
     "jacobian": (
-        "While computing the hessian, found that the jacobian of the user-provided function with respect to input "
-        "{} is independent of the input. This is not allowed in strict mode. You should ensure that your function "
-        "is twice differentiable and that the jacobian depends on the inputs (this would be violated by a linear "
-        "function for example)."
+        "While computing the hessian, found that the jacobian of the user-provided function with "
+        "respect to input {} is independent of the input. This is not allowed in strict mode. You "
+        "should ensure that your function is twice differentiable and that the jacobian depends "
+        "on the inputs (this would be violated by a linear function for example)."
     ),
     "hessian": (
-        "The hessian of the user-provided function with respect to input {} is independent of the input. This is "
-        "not allowed in strict mode. You should ensure that your function is thrice differentiable and that the "
-        "hessian depends on the inputs."
+        "The hessian of the user-provided function with respect to input {} is independent of the "
+        "input. This is not allowed in strict mode. You should ensure that your function is "
+        "thrice differentiable and that the hessian depends on the inputs."
     ),
 }
 _UNUSED = {
     "vjp": "The output of the user-provided function is independent of input {}. ",
     "jvp": (
-        "The gradient with respect to the input is independent of entry {} in the grad_outputs when using the double "
-        "backward trick to compute forward mode gradients. "
+        "The gradient with respect to the input is independent of entry {} in the grad_outputs "
+        "when using the double backward trick to compute forward mode gradients. "
     ),
     "vhp": "The jacobian of the user-provided function is independent of input {}. ",
     "hvp": (
-        "The hessian of the user-provided function is independent of entry {} in the grad_jacobian: the double "
-        "backward trick cannot replace forward mode here. "
+        "The hessian of the user-provided function is independent of entry {} in the "
+        "grad_jacobian: the double backward trick cannot replace forward mode here. "
     ),
 }
 
 
 def _require_recorded(tensors, kind: str, strict: bool) -> None:
-    """Under `strict`, refuse results that do not depend on what they are to be differentiated by."""
+    """Under `strict`, refuse results that do not depend on what they are to be differentiated
+    by."""
     if not strict:
         return
     for i, each in enumerate(tensors):
@@ -134,15 +137,16 @@ def _filled(gradients, references, kind: str, strict: bool, create_graph: bool) 
         elif strict and create_graph and not gradient.requires_grad:
             what = "hessian" if kind in ("vhp", "hvp") else "jacobian"
             raise RuntimeError(
-                f"The {what} of the user-provided function is independent of input {i}. This is not allowed in "
-                "strict mode when create_graph=True."
+                f"The {what} of the user-provided function is independent of input {i}. This is "
+                "not allowed in strict mode when create_graph=True."
             )
         filled.append(gradient)
     return tuple(filled)
 
 
 def _gradients(outputs, inputs, vectors=None, *, create_graph=False, retain_graph=None) -> tuple:
-    """`danlu.autograd.grad` that returns None instead of raising where nothing depends on the inputs."""
+    """`danlu.autograd.grad` that returns None instead of raising where nothing depends on the
+    inputs."""
     vectors = vectors or (None,) * len(outputs)
     recorded = [
         pair for pair in zip(outputs, vectors) if pair[0] is not None and pair[0].requires_grad
@@ -161,7 +165,8 @@ def _scalar(outputs, many: bool, function: str) -> None:
         raise RuntimeError(f"The function given to {function} should return a single Tensor")
     if outputs[0].numel() != 1:
         raise RuntimeError(
-            f"The Tensor returned by the function given to {function} should contain a single element"
+            f"The Tensor returned by the function given to {function} should contain a single "
+            "element"
         )
 
 
@@ -175,7 +180,8 @@ def vjp(func, inputs, v=None, create_graph=False, strict=False):
         inputs: a Tensor or a tuple of Tensors.
         v: a vector of the outputs' shapes. Default: 1, for an output of one element.
         create_graph: record the computation, to differentiate the product again. Default: False.
-        strict: raise where an output does not depend on an input, instead of returning zeros. Default: False.
+        strict: raise where an output does not depend on an input, instead of returning zeros.
+            Default: False.
 
     Returns:
         (outputs, product); the product is shaped like the inputs.
@@ -211,7 +217,8 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
         inputs: a Tensor or a tuple of Tensors.
         v: a vector of the inputs' shapes. Default: 1, for an input of one element.
         create_graph: record the computation, to differentiate the product again. Default: False.
-        strict: raise where an output does not depend on an input, instead of returning zeros. Default: False.
+        strict: raise where an output does not depend on an input, instead of returning zeros.
+            Default: False.
 
     Returns:
         (outputs, product); the product is shaped like the outputs.
@@ -251,18 +258,21 @@ def vhp(func, inputs, v=None, create_graph=False, strict=False):
         inputs: a Tensor or a tuple of Tensors.
         v: a vector of the inputs' shapes. Default: 1, for an input of one element.
         create_graph: record the computation, to differentiate the product again. Default: False.
-        strict: raise where the gradient does not depend on an input, instead of returning zeros. Default: False.
+        strict: raise where the gradient does not depend on an input, instead of returning zeros.
+            Default: False.
 
     Returns:
         (output, product); the product is shaped like the inputs.
 
     Raises:
         TypeError: inputs, outputs or `v` are not Tensors.
-        RuntimeError: the output is not one element, or `v` does not fit the inputs; or see `strict`.
+        RuntimeError: the output is not one element, or `v` does not fit the inputs; or see
+            `strict`.
 
     Example:
         >>> import danlu as torch
-        >>> torch.autograd.functional.vhp(lambda x: (x**3).sum(), torch.tensor([1.0, 2.0]), torch.ones(2))
+        >>> x, v = torch.tensor([1.0, 2.0]), torch.ones(2)
+        >>> torch.autograd.functional.vhp(lambda x: (x**3).sum(), x, v)
         (tensor(9.), tensor([ 6., 12.]))
     """
     many_in, inputs = _tensors(inputs, "inputs", "vhp")
@@ -278,25 +288,29 @@ def vhp(func, inputs, v=None, create_graph=False, strict=False):
 def hvp(func, inputs, v=None, create_graph=False, strict=False):
     """The value of a scalar `func` and the product of its Hessian with a vector: H v.
 
-    The Hessian of a twice continuously differentiable function is symmetric, so `vhp` gives the same with less work.
+    The Hessian of a twice continuously differentiable function is symmetric, so `vhp` gives the
+    same with less work.
 
     Args:
         func: takes the inputs, returns a Tensor of one element.
         inputs: a Tensor or a tuple of Tensors.
         v: a vector of the inputs' shapes. Default: 1, for an input of one element.
         create_graph: record the computation, to differentiate the product again. Default: False.
-        strict: raise where the gradient does not depend on an input, instead of returning zeros. Default: False.
+        strict: raise where the gradient does not depend on an input, instead of returning zeros.
+            Default: False.
 
     Returns:
         (output, product); the product is shaped like the inputs.
 
     Raises:
         TypeError: inputs, outputs or `v` are not Tensors.
-        RuntimeError: the output is not one element, or `v` does not fit the inputs; or see `strict`.
+        RuntimeError: the output is not one element, or `v` does not fit the inputs; or see
+            `strict`.
 
     Example:
         >>> import danlu as torch
-        >>> torch.autograd.functional.hvp(lambda x: (x**3).sum(), torch.tensor([1.0, 2.0]), torch.ones(2))
+        >>> x, v = torch.tensor([1.0, 2.0]), torch.ones(2)
+        >>> torch.autograd.functional.hvp(lambda x: (x**3).sum(), x, v)
         (tensor(9.), tensor([ 6., 12.]))
     """
     many_in, inputs = _tensors(inputs, "inputs", "hvp")
@@ -330,12 +344,15 @@ def _check_strategy(strategy: str, vectorize: bool, create_graph: bool, strict: 
     if strategy == "forward-mode":
         if create_graph:
             raise NotImplementedError(
-                'torch.autograd.functional.jacobian: `create_graph=True` and `strategy="forward-mode"` are not '
-                'supported together (yet). Please either set `create_graph=False` or `strategy="reverse-mode"`.'
+                'torch.autograd.functional.jacobian: `create_graph=True` and '
+                '`strategy="forward-mode"` are not '
+                'supported together (yet). Please either set `create_graph=False` or '
+                '`strategy="reverse-mode"`.'
             )
         if strict:
             raise RuntimeError(
-                'torch.autograd.functional.jacobian: `strict=True` and `strategy="forward-mode"` are not supported '
+                'torch.autograd.functional.jacobian: `strict=True` and `strategy="forward-mode"` '
+                'are not supported '
                 'together (yet). Please either set `strict=False` or `strategy="reverse-mode"`.'
             )
         if not vectorize:
@@ -345,8 +362,8 @@ def _check_strategy(strategy: str, vectorize: bool, create_graph: bool, strict: 
             )
     elif strict and vectorize:
         raise RuntimeError(
-            "torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not supported together. "
-            "Please either set `strict=False` or `vectorize=False`."
+            "torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not "
+            "supported together. Please either set `strict=False` or `vectorize=False`."
         )
 
 
@@ -354,19 +371,22 @@ def _check_strategy(strategy: str, vectorize: bool, create_graph: bool, strict: 
 def jacobian(
     func, inputs, create_graph=False, strict=False, vectorize=False, strategy="reverse-mode"
 ):
-    """The Jacobian of `func`: the derivative of every output element with respect to every input element.
+    """The Jacobian of `func`: the derivative of every output element with respect to every input
+    element.
 
     Args:
         func: takes the inputs, returns a Tensor or a tuple of Tensors.
         inputs: a Tensor or a tuple of Tensors.
         create_graph: record the computation, to differentiate the Jacobian again. Default: False.
-        strict: raise where an output does not depend on an input, instead of returning zeros. Default: False.
+        strict: raise where an output does not depend on an input, instead of returning zeros.
+            Default: False.
         vectorize: accepted for PyTorch's sake; the rows are computed one after the other.
-        strategy: "reverse-mode" or "forward-mode"; the values are the same, both are computed in reverse.
+        strategy: "reverse-mode" or "forward-mode"; the values are the same, both are computed in
+            reverse.
 
     Returns:
-        For one output and one input a Tensor of the output's shape followed by the input's; a tuple over
-        the inputs, over the outputs, or of tuples, where these are tuples.
+        For one output and one input a Tensor of the output's shape followed by the input's; a tuple
+        over the inputs, over the outputs, or of tuples, where these are tuples.
 
     Raises:
         TypeError: inputs or outputs are not Tensors.
@@ -398,13 +418,13 @@ def _rows(output, number, inputs, create_graph, strict) -> tuple:
         for i, (gradient, reference) in enumerate(zip(found, inputs)):
             if strict and gradient is None:
                 raise RuntimeError(
-                    f"Output {number} of the user-provided function is independent of input {i}. This is not "
-                    "allowed in strict mode."
+                    f"Output {number} of the user-provided function is independent of input {i}. "
+                    "This is not allowed in strict mode."
                 )
             if strict and create_graph and not gradient.requires_grad:
                 raise RuntimeError(
-                    f"The jacobian of the user-provided function is independent of input {i}. This is not allowed "
-                    "in strict mode when create_graph=True."
+                    f"The jacobian of the user-provided function is independent of input {i}. This "
+                    "is not allowed in strict mode when create_graph=True."
                 )
             rows[i].append(zeros_like(reference) if gradient is None else gradient)
     return tuple(
@@ -425,13 +445,14 @@ def hessian(
         func: takes the inputs, returns a Tensor of one element.
         inputs: a Tensor or a tuple of Tensors.
         create_graph: record the computation, to differentiate the Hessian again. Default: False.
-        strict: raise where the gradient does not depend on an input, instead of returning zeros. Default: False.
+        strict: raise where the gradient does not depend on an input, instead of returning zeros.
+            Default: False.
         vectorize: accepted for PyTorch's sake; the rows are computed one after the other.
         outer_jacobian_strategy: "reverse-mode" or "forward-mode"; the values are the same.
 
     Returns:
-        For one input a Tensor of the input's shape twice; else a tuple of tuples: `result[i][j]` holds the second
-        derivatives with respect to inputs i and j.
+        For one input a Tensor of the input's shape twice; else a tuple of tuples: `result[i][j]`
+        holds the second derivatives with respect to inputs i and j.
 
     Raises:
         TypeError: inputs or outputs are not Tensors.

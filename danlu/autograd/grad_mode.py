@@ -13,7 +13,7 @@ __all__ = [
 class _State(threading.local):
     grad = True
     inference = False
-    after_backward = None  # what the running backward pass calls at its end
+    after_backward: list | None = None  # what the running backward pass calls at its end
 
 
 state = _State()
@@ -80,7 +80,8 @@ class _Switch:
 
 
 class no_grad(_Switch):
-    """Record nothing inside; results do not require gradients. Also a decorator, with or without `()`.
+    """Record nothing inside; results do not require gradients. Also a decorator, with or without
+    `()`.
 
     Example:
         >>> import danlu as torch

@@ -35,14 +35,17 @@ def get_gradient_edge(tensor) -> GradientEdge:
     edge = edge_of(tensor)
     if edge is None:
         raise RuntimeError(
-            "It is not possible to get the gradient edge for a Tensor that does not require gradients"
+            "It is not possible to get the gradient edge for a Tensor that does not require "
+            "gradients"
         )
     target, number = edge
-    return GradientEdge(AccumulateGrad(target), 0) if number == LEAF else GradientEdge(target, number)
+    return GradientEdge(AccumulateGrad(target), 0) if number == LEAF else GradientEdge(target,
+    number)
 
 
 def increment_version(tensor) -> None:
-    """Say that a tensor's memory was written to by other means, so that a stale saved value is noticed.
+    """Say that a tensor's memory was written to by other means, so that a stale saved value is
+    noticed.
 
     Args:
         tensor: a Tensor or an iterable of Tensors.
@@ -80,7 +83,8 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
 
     Args:
         tensors: the tensors; all must require gradients.
-        fn: with mode "all", called at the end of the pass with a list of the gradients, None for tensors that got
+        fn: with mode "all", called at the end of the pass with a list of the gradients, None for
+            tensors that got
             none; with mode "any", called with the first gradient that arrives.
         mode: "all" or "any". Default: "all".
 
@@ -119,10 +123,12 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
 
 
 class _Pass:
-    """The gradients that came in the running backward pass, which is known by its list of final calls."""
+    """The gradients that came in the running backward pass, which is known by its list of final
+    calls."""
 
     def __init__(self):
-        self.calls, self.gradients = None, []
+        self.calls: list | None = None
+        self.gradients: list = []
 
     def enter(self, count: int) -> bool:
         """Whether this is the first gradient of the running pass."""

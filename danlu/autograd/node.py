@@ -1,7 +1,7 @@
 """Nodes of the tape: what a recorded result remembers of how it was made.
 
-A node's `next` holds one edge per input: None, `(node, output_number)` for a recorded input, or `(leaf, LEAF)` for a
-leaf tensor, in whose `grad` the gradient ends."""
+A node's `next` holds one edge per input: None, `(node, output_number)` for a recorded input, or
+`(leaf, LEAF)` for a leaf tensor, in whose `grad` the gradient ends."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ FREED: tuple = ("freed",)
 sequence = count().__next__
 
 BACKWARD_TWICE = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they "
-    "have already been freed). Saved intermediate values of the graph are freed when you call .backward() "
-    "or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time "
-    "or if you need to access saved tensors after calling backward."
+    "Trying to backward through the graph a second time (or directly access saved tensors after "
+    "they have already been freed). Saved intermediate values of the graph are freed when you "
+    "call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward "
+    "through the graph a second time or if you need to access saved tensors after calling "
+    "backward."
 )
 
 
 class Node:
-    """One recorded operation; subclasses are named after it (`MulBackward0`) and know its derivative."""
+    """One recorded operation; subclasses are named after it (`MulBackward0`) and know its
+    derivative."""
 
     __slots__ = ("__weakref__", "_metadata", "hooks", "next", "seq")
 
@@ -78,7 +80,8 @@ class Node:
         return self.hooks.setdefault(number, OutputHooks())
 
     def register_hook(self, hook):
-        """Call `hook(grad_inputs, grad_outputs)` after this node has run; a tuple it returns replaces the former."""
+        """Call `hook(grad_inputs, grad_outputs)` after this node has run; a tuple it returns
+        replaces the former."""
         return Removable(self.output_hooks("post").functions, hook)
 
     def register_prehook(self, hook):
@@ -87,7 +90,8 @@ class Node:
 
 
 class OutputHooks:
-    """Functions to call with the gradient of one output, and the tensor that keeps it (`retain_grad`)."""
+    """Functions to call with the gradient of one output, and the tensor that keeps it
+    (`retain_grad`)."""
 
     __slots__ = ("functions", "retained_by")
 

@@ -1,8 +1,9 @@
 """Derivatives checked against finite differences.
 
-The central difference (f(x + e) - f(x - e)) / 2e of every input element gives one row of the Jacobian; one backward pass
-per output element gives one column. Complex numbers count as two real ones: PyTorch's gradient of a real L with respect
-to z is dL/dRe(z) + i dL/dIm(z), so both sides of the comparison are real matrices."""
+The central difference (f(x + e) - f(x - e)) / 2e of every input element gives one row of the
+Jacobian; one backward pass per output element gives one column. Complex numbers count as two real
+ones: PyTorch's gradient of a real L with respect to z is dL/dRe(z) + i dL/dIm(z), so both sides of
+the comparison are real matrices."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ def _unit(reference, index: int) -> Tensor:
 # ---------------------------------------------------------------- the two Jacobians
 def _values(func, inputs) -> tuple:
     """All tensor outputs as arrays that no later call overwrites."""
-    return tuple(each._array.copy() for each in _as_tuple(func(*inputs)) if isinstance(each, Tensor))
+    return tuple(each._array.copy() for each in _as_tuple(func(*inputs)) if isinstance(each,
+    Tensor))
 
 
 def _difference(func, inputs, target, direction, eps: float) -> list:
@@ -74,7 +76,8 @@ def _difference(func, inputs, target, direction, eps: float) -> list:
         below = _values(func, inputs)
     finally:
         target._array[...] = before
-    return [_flat(a - b) / (2 * eps) if a.dtype.kind in "fcV" else None for a, b in zip(above, below)]
+    return [_flat(a - b) / (2 * eps) if a.dtype.kind in "fcV" else None for a, b in zip(above,
+    below)]
 
 
 def _gradients(output, inputs, vector) -> tuple:
@@ -132,7 +135,8 @@ class _Check:
                 self._check_repeatable(first, second)
 
     def _check_projected(self, outputs) -> None:
-        """One random direction on each side: a wrong Jacobian is found almost surely, at the cost of two calls."""
+        """One random direction on each side: a wrong Jacobian is found almost surely, at the cost
+        of two calls."""
         random = np.random.default_rng(0)
 
         def direction(tensor):
@@ -147,14 +151,16 @@ class _Check:
                 if not output.requires_grad:
                     continue
                 first, second = (
-                    self._row(output, target, _like(vectors[number], output)) @ along for _ in range(2)
+                    self._row(output, target, _like(vectors[number], output)) @ along for _ in
+                    range(2)
                 )
                 expected = vectors[number] @ changes[number]
                 if not self._close(first, expected):
                     raise GradcheckError(
                         f"Jacobian mismatch for output {number} with respect to input {i},\n"
                         f"numerical:{expected}\nanalytical:{first}\n"
-                        "These are projections on random vectors (fast_mode=True); fast_mode=False shows the whole "
+                        "These are projections on random vectors (fast_mode=True); fast_mode=False "
+                        "shows the whole "
                         "Jacobian."
                     )
                 self._check_repeatable(first, second)
@@ -180,7 +186,8 @@ class _Check:
         return _flat(gradient._array)
 
     def _analytical(self, output) -> list:
-        """Per input: derivatives, one row per input coordinate, one column per output coordinate."""
+        """Per input: derivatives, one row per input coordinate, one column per output
+        coordinate."""
         columns: list[list] = [[] for _ in self.wanted]
         for index in range(_coordinates(output)):
             found = _gradients(output, self.wanted, _unit(output, index))
@@ -197,9 +204,10 @@ class _Check:
     def _check_repeatable(self, first, second) -> None:
         if np.abs(first - second).max(initial=0) > self.nondet_tol:
             raise GradcheckError(
-                "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times "
-                "gives different values, although analytical gradient matches numerical gradient. "
-                f"The tolerance for nondeterminism was {self.nondet_tol}."
+                "Backward is not reentrant, i.e., running backward with same input and "
+                "grad_output multiple times gives different values, although analytical gradient "
+                "matches numerical gradient. The tolerance for nondeterminism was "
+                f"{self.nondet_tol}."
             )
 
     def check_scaled_by_output_gradient(self) -> None:
@@ -222,8 +230,8 @@ class _Check:
                 differentiate(used, self.wanted, vectors, retain_graph=True, allow_unused=True)
             except Exception as error:
                 raise GradcheckError(
-                    "Expected backward function to handle undefined output grads: with no gradient for output "
-                    f"{skipped} it raised {type(error).__name__}: {error}"
+                    "Expected backward function to handle undefined output grads: with no "
+                    f"gradient for output {skipped} it raised {type(error).__name__}: {error}"
                 ) from error
 
 
@@ -238,17 +246,19 @@ def _check_inputs(inputs) -> None:
             continue
         if each._array.dtype not in (np.float64, np.complex128):
             warnings.warn(
-                f"Input #{i} requires gradient and is not a double precision floating point or complex. "
-                "This check will likely fail if all the inputs are not of double precision floating point or "
-                "complex. ",
+                f"Input #{i} requires gradient and is not a double precision floating point or "
+                "complex. This check will likely fail if all the inputs are not of double "
+                "precision floating point or complex. ",
                 UserWarning,
                 stacklevel=4,
             )
-        if any(step == 0 and size > 1 for step, size in zip(each._array.strides, each._array.shape)):
+        if any(step == 0 and size > 1 for step, size in zip(each._array.strides,
+        each._array.shape)):
             raise RuntimeError(
-                f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are "
-                "non-overlapping to be able to compute the numerical gradients correctly. You should call "
-                ".contiguous on the input before passing it to gradcheck."
+                f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs "
+                "that are non-overlapping to be able to compute the numerical gradients "
+                "correctly. You should call .contiguous on the input before passing it to "
+                "gradcheck."
             )
 
 
@@ -256,7 +266,8 @@ def _refuse_forward_mode(**options) -> None:
     for name, asked in options.items():
         if asked:
             raise NotImplementedError(
-                f"{name}=True checks forward-mode derivatives, which danlu does not have: leave it out"
+                f"{name}=True checks forward-mode derivatives, which danlu does not have: leave it "
+                "out"
             )
 
 
@@ -264,14 +275,17 @@ def _refuse_forward_mode(**options) -> None:
 def gradcheck(
     func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, nondet_tol=0.0,
     check_undefined_grad=True, check_grad_dtypes=False, check_batched_grad=False,
-    check_batched_forward_grad=False, check_forward_ad=False, check_backward_ad=True, fast_mode=False,
-    masked=None,
+    check_batched_forward_grad=False, check_forward_ad=False, check_backward_ad=True,
+    fast_mode=False, masked=None,
 ):  # fmt: skip
-    """Compare the gradients of `func` with central differences: |analytical - numerical| <= atol + rtol |numerical|.
+    """Compare the gradients of `func` with central differences: |analytical - numerical| <= atol +
+    rtol |numerical|.
 
     Args:
-        func: takes the inputs, returns a Tensor or a tuple of Tensors; it must be a function of its inputs alone.
-        inputs: a Tensor or a tuple; those that require gradients are checked and should be float64 or complex128.
+        func: takes the inputs, returns a Tensor or a tuple of Tensors; it must be a function of its
+            inputs alone.
+        inputs: a Tensor or a tuple; those that require gradients are checked and should be float64
+            or complex128.
         eps: half the width of the difference. Default: 1e-6.
         atol, rtol: how much the two may differ. Defaults: 1e-5, 1e-3.
         raise_exception: raise on a mismatch; otherwise return False. Default: True.
@@ -279,7 +293,8 @@ def gradcheck(
         check_undefined_grad: also give gradients to some of the outputs only. Default: True.
         check_grad_dtypes: a gradient's dtype must be its input's. Default: False.
         check_batched_grad, masked: accepted for PyTorch's sake.
-        fast_mode: compare one random projection of the Jacobian instead of all of it. Default: False.
+        fast_mode: compare one random projection of the Jacobian instead of all of it. Default:
+            False.
 
     Returns:
         True; or False on a mismatch with `raise_exception=False`.
@@ -315,17 +330,19 @@ def gradcheck(
 
 @enable_grad()
 def gradgradcheck(
-    func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, gen_non_contig_grad_outputs=False,
-    raise_exception=True, nondet_tol=0.0, check_undefined_grad=True, check_grad_dtypes=False,
-    check_batched_grad=False, check_fwd_over_rev=False, check_rev_over_rev=True, fast_mode=False,
-    masked=False,
+    func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3,
+    gen_non_contig_grad_outputs=False, raise_exception=True, nondet_tol=0.0,
+    check_undefined_grad=True, check_grad_dtypes=False, check_batched_grad=False,
+    check_fwd_over_rev=False, check_rev_over_rev=True, fast_mode=False, masked=False,
 ):  # fmt: skip
-    """`gradcheck` of the gradients of `func`, with respect to the inputs and to the gradients of the outputs.
+    """`gradcheck` of the gradients of `func`, with respect to the inputs and to the gradients of
+    the outputs.
 
     Args:
         grad_outputs: the gradients of the outputs; random ones if None.
         gen_non_contig_grad_outputs: make these random ones with gaps in memory. Default: False.
-        eps, atol, rtol, raise_exception, nondet_tol, check_undefined_grad, fast_mode: see `gradcheck`.
+        eps, atol, rtol, raise_exception, nondet_tol, check_undefined_grad, fast_mode: see
+            `gradcheck`.
 
     Returns:
         True; or False on a mismatch with `raise_exception=False`.
@@ -363,7 +380,8 @@ def gradgradcheck(
 
 
 def _random_gradients(outputs, with_gaps: bool) -> tuple:
-    """Gradients for the outputs, from a stream of their own: checking must not move the default generator."""
+    """Gradients for the outputs, from a stream of their own: checking must not move the default
+    generator."""
     random = np.random.default_rng(0)
     made = []
     for each in outputs:

@@ -1,9 +1,9 @@
 """Views and in-place writes: how the history of one reaches the other.
 
-A view and its base share memory. When one of them is written to under recording, the base gets a new node
-(`CopySlices` for writes through a view), and every other view finds its way back to the base's new history the next
-time it is used (`AsStrided`). Where the view lies in the base is an array of flat positions, which serves any
-combination of strides."""
+A view and its base share memory. When one of them is written to under recording, the base gets a
+new node (`CopySlices` for writes through a view), and every other view finds its way back to the
+base's new history the next time it is used (`AsStrided`). Where the view lies in the base is an
+array of flat positions, which serves any combination of strides."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def positions(view: np.ndarray, base: np.ndarray) -> np.ndarray:
     size = base.itemsize
     if view.itemsize != size:
         raise RuntimeError(
-            "an in-place write through a view of another dtype cannot be recorded: clone() the view first"
+            "an in-place write through a view of another dtype cannot be recorded: clone() the "
+            "view first"
         )
     memory = np.full((high - low) // size, -1, dtype=np.int64)
 
@@ -102,7 +103,8 @@ def reattach(view) -> None:
 
 
 def rebase_view(view, inner) -> None:
-    """Record a write through a view: `inner` is the write's node, its first input the view before the write."""
+    """Record a write through a view: `inner` is the write's node, its first input the view before
+    the write."""
     base = view._view
     node = CopySlices()
     node.seq = sequence()

@@ -1,4 +1,5 @@
-"""Functions that make functions: derivatives, batches, and modules as functions of their parameters."""
+"""Functions that make functions: derivatives, batches, and modules as functions of their
+parameters."""
 
 from __future__ import annotations
 

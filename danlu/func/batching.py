@@ -16,14 +16,17 @@ __all__ = ["stack_module_state", "vmap"]
 def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     """A function that applies `func` to every sample of a batch and stacks the results.
 
-    The samples are computed one after the other, so this saves writing, not time; an operation on the whole batch is faster.
+    The samples are computed one after the other, so this saves writing, not time; an operation on
+    the whole batch is faster.
 
     Args:
         func: takes and returns Tensors, also in tuples, lists or dictionaries.
-        in_dims: the dimension of the arguments that counts the samples, None for arguments that all samples share;
+        in_dims: the dimension of the arguments that counts the samples, None for arguments that all
+            samples share;
             an int for all arguments, or built like them. Default: 0.
         out_dims: the dimension of the results that counts the samples. Default: 0.
-        randomness: "different" or "same" random numbers for the samples; "error" refuses to draw. Default: "error".
+        randomness: "different" or "same" random numbers for the samples; "error" refuses to draw.
+            Default: "error".
         chunk_size: accepted for PyTorch's sake.
 
     Raises (when called):
@@ -57,8 +60,9 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
             results.append(func(*rebuilt(args, sample), **kwargs))
             if randomness == "error" and (default_generator.state_bytes() != random_state).any():
                 raise RuntimeError(
-                    "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
-                    "'different' randomness flags on vmap or perform the randomness operation out of vmap"
+                    "vmap: called random operation while in randomness error mode. Please either "
+                    "use the 'same' or 'different' randomness flags on vmap or perform the "
+                    "randomness operation out of vmap"
                 )
         return _stacked(results, out_dims, name)
 
@@ -71,8 +75,8 @@ def _dims_like(args, in_dims, name: str) -> list:
         return [in_dims] * len(leaves(args))
     if not isinstance(in_dims, (tuple, list)):
         raise ValueError(
-            f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): expected `in_dims` to be int or a (potentially nested) "
-            f"tuple matching the structure of inputs, got: {type(in_dims)}."
+            f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): expected `in_dims` to be int or a "
+            f"(potentially nested) tuple matching the structure of inputs, got: {type(in_dims)}."
         )
 
     def spread(dims, tree) -> list:
@@ -80,11 +84,13 @@ def _dims_like(args, in_dims, name: str) -> list:
             return [dims] * len(leaves(tree))
         if isinstance(dims, dict) and isinstance(tree, dict) and dims.keys() == tree.keys():
             return [d for key in tree for d in spread(dims[key], tree[key])]
-        if isinstance(dims, (tuple, list)) and isinstance(tree, (tuple, list)) and len(dims) == len(tree):
+        nested = isinstance(dims, (tuple, list)) and isinstance(tree, (tuple, list))
+        if nested and len(dims) == len(tree):
             return [d for pair in zip(dims, tree) for d in spread(*pair)]
         raise ValueError(
-            f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): in_dims is not compatible with the structure of `inputs`. "
-            f"in_dims has structure {structure(in_dims)} but inputs has structure {structure(args)}."
+            f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): in_dims is not compatible with the "
+            f"structure of `inputs`. in_dims has structure {structure(in_dims)} but inputs has "
+            f"structure {structure(args)}."
         )
 
     return spread(tuple(in_dims), args)
@@ -98,13 +104,14 @@ def _sample_count(values, dims, in_dims, name: str) -> int:
             continue
         if not isinstance(value, Tensor):
             raise ValueError(
-                f"{where}Got in_dim={dim} for an input but the input is of type {type(value)}. We cannot vmap over "
-                "non-Tensor arguments, please use None as the respective in_dim"
+                f"{where}Got in_dim={dim} for an input but the input is of type {type(value)}. We "
+                "cannot vmap over non-Tensor arguments, please use None as the respective in_dim"
             )
         if not -value.ndim <= dim < value.ndim:
             raise ValueError(
-                f"{where}Got in_dim={dim} for some input, but that input is a Tensor of dimensionality {value.ndim} "
-                f"so expected in_dim to satisfy -{value.ndim} <= in_dim < {value.ndim}."
+                f"{where}Got in_dim={dim} for some input, but that input is a Tensor of "
+                f"dimensionality {value.ndim} so expected in_dim to satisfy -{value.ndim} <= "
+                f"in_dim < {value.ndim}."
             )
         sizes.append(value.size(dim))
     if not sizes:
@@ -126,15 +133,16 @@ def _stacked(results, out_dims, name: str):
     for column, dim in zip(columns, dims):
         if not isinstance(column[0], Tensor):
             raise ValueError(
-                f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(column[0])}. Did you mean to set "
-                "out_dims= to None for output?"
+                f"vmap({name}, ...): `{name}` must only return Tensors, got type "
+                f"{type(column[0])}. Did you mean to set out_dims= to None for output?"
             )
         stacked.append(column[0] if dim is None else movedim(stack(column), 0, dim))
     return rebuilt(results[0], iter(stacked))
 
 
 def stack_module_state(models):
-    """The parameters and the buffers of several modules of one architecture, stacked along a new first dimension.
+    """The parameters and the buffers of several modules of one architecture, stacked along a new
+    first dimension.
 
     Args:
         models: modules of the same class and sizes, all in training or all in evaluation mode.
@@ -156,14 +164,17 @@ def stack_module_state(models):
     if not models:
         raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
     if len({each.training for each in models}) > 1:
-        raise RuntimeError("stack_module_state: Expected all models to have the same training/eval mode.")
+        raise RuntimeError(
+            "stack_module_state: Expected all models to have the same training/eval mode."
+        )
     if len({type(each) for each in models}) > 1:
         raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
 
     def stacked(dictionaries) -> dict:
         return {
-            name: stack([each[name].detach() for each in dictionaries]).requires_grad_(first.requires_grad)
-            for name, first in dictionaries[0].items()
+            name: stack([each[name].detach() for each in
+                dictionaries]).requires_grad_(first.requires_grad) for name, first in
+                dictionaries[0].items()
         }
 
     return (

@@ -1,13 +1,15 @@
 """Derivatives of functions as functions, over the tape.
 
-A call starts a graph of its own at its inputs. It stays joined to what the function uses from outside and what
+A call starts a graph of its own at its inputs. It stays joined to what the function uses from
+outside and what
 requires gradients there, so that derivatives nest: `grad(grad(f))` is the second derivative."""
 
 from __future__ import annotations
 
 import functools
 
-from danlu.autograd.functional import _gradients, jvp as product_with_vector
+from danlu.autograd.functional import _gradients
+from danlu.autograd.functional import jvp as product_with_vector
 from danlu.autograd.grad_mode import enable_grad, state
 from danlu.autograd.node import LEAF
 from danlu.func.trees import leaves, rebuilt, same_structure, structure
@@ -39,7 +41,7 @@ class _Start:
     def leads_outside(self, outputs) -> bool:
         """Whether `outputs` depend on tensors outside of this call that require gradients."""
         seen: set = set()
-        waiting = [each._edge[0] for each in outputs if isinstance(each, Tensor) and each.grad_fn]
+        waiting = [each.grad_fn for each in outputs if isinstance(each, Tensor) and each.grad_fn]
         while waiting:
             node = waiting.pop()
             if node in seen:
@@ -126,8 +128,8 @@ def grad_and_value(func, argnums=0, has_aux=False):
             raise RuntimeError(f"{where} a Tensor, got {type(value)}")
         if value.dim():
             raise RuntimeError(
-                f"{where} a scalar Tensor, got tensor with {value.dim()} dims. Maybe you wanted to use the vjp or "
-                "jacrev APIs instead?"
+                f"{where} a scalar Tensor, got tensor with {value.dim()} dims. Maybe you wanted to "
+                "use the vjp or jacrev APIs instead?"
             )
         found = _filled(_gradients((value,), start.inputs, create_graph=joined), start.inputs)
         gradient = _chosen(rebuilt(start.tree, iter(found)), argnums)
@@ -174,12 +176,13 @@ def vjp(func, *primals, has_aux=False):
     """The value of `func` and a function that multiplies a vector with its Jacobian: v J.
 
     Args:
-        func: returns a Tensor, or Tensors in tuples, lists or dictionaries; with `has_aux` a pair of that and anything.
+        func: returns a Tensor, or Tensors in tuples, lists or dictionaries; with `has_aux` a pair
+            of that and anything.
         primals: the arguments.
 
     Returns:
-        (output, function), or (output, function, aux). The function takes a value built like the output and returns a
-        tuple with one product for each of the primals.
+        (output, function), or (output, function, aux). The function takes a value built like the
+        output and returns a tuple with one product for each of the primals.
 
     Raises (when called):
         RuntimeError: the vector is not built like the output.
@@ -196,8 +199,9 @@ def vjp(func, *primals, has_aux=False):
     def multiply(cotangents, retain_graph=True, create_graph=None):
         if not same_structure(cotangents, outputs):
             raise RuntimeError(
-                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. "
-                f"cotangents: {structure(cotangents)}, primal output: {structure(outputs)}"
+                "Expected pytree structure of cotangents to be the same as pytree structure of "
+                f"outputs to the function. cotangents: {structure(cotangents)}, primal output: "
+                f"{structure(outputs)}"
             )
         vectors = tuple(leaves(cotangents))
         record = joined or any(each.requires_grad for each in vectors)
@@ -234,8 +238,8 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
     for name, value in (("primals", primals), ("tangents", tangents)):
         if not isinstance(value, tuple):
             raise RuntimeError(
-                f"jvp(f, primals, tangents): Expected {name} to be a tuple. E.g. it should be valid to call "
-                "f(*primals)."
+                f"jvp(f, primals, tangents): Expected {name} to be a tuple. E.g. it should be "
+                "valid to call f(*primals)."
             )
     extra = []
 
@@ -245,21 +249,23 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         return output
 
     joined = state.grad and any(each.requires_grad for each in (*primals, *tangents))
-    value, product = product_with_vector(main, primals, tangents, create_graph=joined, strict=strict)
-    return (value, product, _published(extra[0], joined)) if has_aux else (value, product)
+    found = product_with_vector(main, primals, tangents, create_graph=joined, strict=strict)
+    return (*found, _published(extra[0], joined)) if has_aux else found
 
 
 def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None, _preallocate_and_copy=False):
     """A function that returns the Jacobian of `func`, computed row by row in reverse mode.
 
     Args:
-        func: returns a Tensor, or Tensors in tuples, lists or dictionaries; with `has_aux` a pair of that and anything.
+        func: returns a Tensor, or Tensors in tuples, lists or dictionaries; with `has_aux` a pair
+            of that and anything.
         argnums: the positional argument to differentiate by, or a tuple of several. Default: 0.
         has_aux: the made function returns (Jacobian, aux). Default: False.
         chunk_size: accepted for PyTorch's sake.
 
     Returns:
-        A function whose result is built like the output, with the Jacobians by the arguments in each place.
+        A function whose result is built like the output, with the Jacobians by the arguments in
+        each place.
 
     Example:
         >>> import danlu as torch
@@ -299,7 +305,8 @@ def _matrix(output, inputs, joined: bool) -> list:
 
 
 def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
-    """A function that returns the Jacobian of `func`; the same as `jacrev`, for danlu has reverse mode alone.
+    """A function that returns the Jacobian of `func`; the same as `jacrev`, for danlu has reverse
+    mode alone.
 
     Args:
         func, argnums, has_aux: see `jacrev`.

@@ -9,14 +9,13 @@ from danlu.linalg._checks import (
     adjoint,
     failure,
     is_complex,
-    need_floating,
     need_matrices,
     need_square,
     shown,
 )
 from danlu.linalg._elimination import lu_in_place
 from danlu.ops.pointwise import _conj
-from danlu.ops.reduction import products_of_others
+from danlu.ops.scans import products_of_others
 from danlu.ops.registry import Array, ns, operator, write_out
 from danlu.ops.rules import sum_to
 from danlu.tensor import publish_method

@@ -16,7 +16,8 @@ from danlu.ops.registry import return_type, write_out
 from danlu.tensor import publish_method
 
 __all__ = [
-    "cholesky", "cholesky_inverse", "cholesky_solve", "cross", "det", "frobenius_norm", "geqrf", "inverse",
+    "cdist", "cholesky", "cholesky_inverse", "cholesky_solve", "cross", "det", "dist", "frobenius_norm",
+    "geqrf", "inverse",
     "logdet", "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "norm",
     "norm_except_dim", "nuclear_norm", "orgqr", "ormqr", "pca_lowrank", "pinverse", "qr", "slogdet", "svd",
     "svd_lowrank", "triangular_solve", "vander",
@@ -174,3 +175,35 @@ _publish(
     "cholesky_inverse", "cholesky_solve", "cross", "lu_solve", "norm", "orgqr", "ormqr", "pinverse", "qr",
     "svd", "triangular_solve",
 )  # fmt: skip
+
+
+def dist(input, other, p=2):
+    """The p-norm of the difference of two tensors."""
+    return vector_norm(input - other, p)
+
+
+publish_method("dist", dist)
+
+
+def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
+    """The p-norm distance of every row of x1 from every row of x2.
+
+    Shape:
+        x1: (*, P, M); x2: (*, R, M); the result: (*, P, R).
+
+    Raises:
+        RuntimeError: fewer than two dimensions, rows of different length, a negative p.
+    """
+    for name, x in (("X1", x1), ("X2", x2)):
+        if x._array.ndim < 2:
+            raise RuntimeError(
+                f"cdist only supports at least 2D tensors, {name} got: {x._array.ndim}D"
+            )
+    if x1._array.shape[-1] != x2._array.shape[-1]:
+        raise RuntimeError(
+            f"X1 and X2 must have the same number of columns. X1: {x1._array.shape[-1]} "
+            f"X2: {x2._array.shape[-1]}"
+        )
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
+    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)

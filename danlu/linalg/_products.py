@@ -9,7 +9,7 @@ from danlu.linalg._inverse import inv
 from danlu.ops.matmul import matmul as _matmul
 from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, ns, operator, write_out
-from danlu.ops.shape import diagonal as _diagonal
+from danlu.ops.parts import diagonal as _diagonal
 from danlu.tensor import publish_method
 
 

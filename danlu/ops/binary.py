@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.ops.inplace import publish_inplace
 from danlu.ops.pointwise import _conj, _is_complex
+from danlu.ops.promotion import weak
 from danlu.ops.registry import NUMBERS, Array, composite, ns, operator
 from danlu.tensor import Tensor, publish_method
 
 __all__ = [
-    "add", "addcdiv", "addcmul", "atan2", "arctan2", "bitwise_and", "bitwise_left_shift", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "copysign", "div", "divide", "eq", "floor_divide", "fmax",
-    "fmin", "fmod", "gcd", "ge", "greater", "greater_equal", "gt", "heaviside", "hypot", "lcm", "ldexp",
-    "le", "lerp", "less", "less_equal", "logaddexp", "logaddexp2", "logical_and", "logical_or",
-    "logical_xor", "lt", "maximum", "minimum", "mul", "multiply", "ne", "nextafter", "not_equal", "pow",
+    "add", "atan2", "arctan2", 
+    "copysign", "div", "divide", "floor_divide", "fmax",
+    "fmin", "fmod", "heaviside", "hypot", "ldexp",
+    "logaddexp", "logaddexp2", 
+    "maximum", "minimum", "mul", "multiply", "nextafter", "pow",
     "float_power", "remainder", "rsub", "sub", "subtract", "true_divide", "xlogy",
 ]  # fmt: skip
 
@@ -323,57 +325,6 @@ fmin.vjps(
 )
 
 
-# ---------------------------------------------------------------- comparison
-def _comparison(name, ufunc, word, aliases=()):
-    def body(input: Array, other: Array):
-        return ufunc(input, other)
-
-    body.__name__ = name
-    body.__doc__ = f"Where input {word} other, as bools."
-    return operator(
-        promote="same", inplace=True, differentiable=False, method=(name, f"__{name}__", *aliases)
-    )(body)
-
-
-eq = _comparison("eq", np.equal, "equals")
-ne = _comparison("ne", np.not_equal, "differs from", ("not_equal",))
-lt = _comparison("lt", np.less, "is less than", ("less",))
-le = _comparison("le", np.less_equal, "is at most", ("less_equal",))
-gt = _comparison("gt", np.greater, "is greater than", ("greater",))
-ge = _comparison("ge", np.greater_equal, "is at least", ("greater_equal",))
-not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
-
-
-# ---------------------------------------------------------------- logic and bits
-def _bitwise(name, ufunc, word, *methods, integral=True):
-    def body(input: Array, other: Array):
-        if integral and input.dtype.kind not in "iub":
-            from danlu.backend.dtypes import of_array
-            from danlu.ops.registry import scalar_name
-
-            raise RuntimeError(
-                f"\"{name}_cpu\" not implemented for '{scalar_name(of_array(input))}': it works on "
-                "integers and bools"
-            )
-        return ufunc(input, other)
-
-    body.__name__ = name
-    body.__doc__ = f"{word} of two tensors, element by element."
-    return operator(promote="same", inplace=True, differentiable=False, method=(name, *methods))(body)
-
-
-bitwise_and = _bitwise("bitwise_and", np.bitwise_and, "Bitwise and", "__and__", "__rand__")
-bitwise_or = _bitwise("bitwise_or", np.bitwise_or, "Bitwise or", "__or__", "__ror__")
-bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, "Bitwise exclusive or", "__xor__", "__rxor__")
-bitwise_left_shift = _bitwise("bitwise_left_shift", np.left_shift, "Left shift", "__lshift__")
-bitwise_right_shift = _bitwise("bitwise_right_shift", np.right_shift, "Right shift", "__rshift__")
-gcd = _bitwise("gcd", np.gcd, "Greatest common divisor")
-lcm = _bitwise("lcm", np.lcm, "Least common multiple")
-logical_and = _bitwise("logical_and", np.logical_and, "Logical and", integral=False)
-logical_or = _bitwise("logical_or", np.logical_or, "Logical or", integral=False)
-logical_xor = _bitwise("logical_xor", np.logical_xor, "Logical exclusive or", integral=False)
-
-
 # ---------------------------------------------------------------- transcendental functions of two
 @operator(promote="float", inplace=True, method=("atan2", "arctan2"))
 def atan2(input: Array, other: Array):
@@ -466,7 +417,7 @@ def nextafter(input: Array, other: Array):
 @operator(promote="float", inplace=True)
 def ldexp(input: Array, other: Array):
     """input * 2 ** other."""
-    return input * 2.0**other
+    return input * weak(2.0, input) ** other
 
 
 ldexp.vjps(
@@ -474,48 +425,8 @@ ldexp.vjps(
 )
 
 
-# ---------------------------------------------------------------- of three
-@operator(promote="same", inplace=True)
-def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value=1):
-    """input + value * tensor1 * tensor2."""
-    return input + value * tensor1 * tensor2 if value != 1 else input + tensor1 * tensor2
-
-
-addcmul.vjps(
-    input=_identity,
-    tensor1=lambda g, tensor2, value: g * _conj(value * tensor2),
-    tensor2=lambda g, tensor1, value: g * _conj(value * tensor1),
-)
-
-
-@operator(promote="float", inplace=True)
-def addcdiv(input: Array, tensor1: Array, tensor2: Array, *, value=1):
-    """input + value * tensor1 / tensor2."""
-    return input + value * (tensor1 / tensor2)
-
-
-addcdiv.vjps(
-    input=_identity,
-    tensor1=lambda g, tensor2, value: g * _conj(value / tensor2),
-    tensor2=lambda g, tensor1, tensor2, value: -g * _conj(value * tensor1 / (tensor2 * tensor2)),
-)
-
-
-@operator(promote="same", inplace=True)
-def lerp(input: Array, end: Array, weight: Array):
-    """input + weight * (end - input)."""
-    return input + weight * (end - input)
-
-
-lerp.vjps(
-    input=lambda g, weight: g * _conj_of(1 - weight),
-    end=lambda g, weight: g * _conj_of(weight),
-    weight=lambda g, input, end: g * _conj(end - input),
-)
-
-
 # ---------------------------------------------------------------- Python's operators
-def _from_number(function):
+def from_number(function):
     """The reflected operator: the number on the left is weak, as on the right."""
 
     def dunder(self, other):
@@ -530,9 +441,9 @@ def _from_number(function):
 
 for _name, _function in (
     ("__rtruediv__", true_divide), ("__rfloordiv__", floor_divide), ("__rmod__", remainder),
-    ("__rpow__", pow), ("__rlshift__", bitwise_left_shift), ("__rrshift__", bitwise_right_shift),
+    ("__rpow__", pow),
 ):  # fmt: skip
-    publish_method(_name, _from_number(_function))
+    publish_method(_name, from_number(_function))
 
 
 
@@ -545,7 +456,7 @@ def _div_in_place(self, other, *, rounding_mode=None):
 
 publish_method("div_", _div_in_place)
 publish_method("divide_", _div_in_place)
-publish_method("__rdiv__", _from_number(true_divide))
+publish_method("__rdiv__", from_number(true_divide))
 publish_method("multiply_", mul.inplace)
 publish_method("subtract_", sub.inplace)
 publish_method("__iadd__", add.inplace)
@@ -555,7 +466,6 @@ publish_method("__itruediv__", true_divide.inplace)
 publish_method("__ifloordiv__", floor_divide.inplace)
 publish_method("__imod__", remainder.inplace)
 publish_method("__ipow__", pow.inplace)
-publish_method("__iand__", bitwise_and.inplace)
-publish_method("__ior__", bitwise_or.inplace)
-publish_method("__ixor__", bitwise_xor.inplace)
 subtract, multiply = sub, mul
+publish_method("arctan2_", atan2.inplace)
+publish_inplace(float_power)

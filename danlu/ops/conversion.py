@@ -195,21 +195,26 @@ def view_dtype(self, kind):
 
 # ---------------------------------------------------------------- in-place filling
 @operator(name="Fill", method=False, promote=None)
-def fill(input: Array, value):
-    """A tensor like input, filled with one value."""
+def filled(input: Array, value):
+    """A tensor like input, filled with one number."""
     return np.full_like(input, value)
 
 
-@fill.vjp
+@filled.vjp
 def _(g):
     return g * 0
 
 
-zero = operator(name="Zero", method=False)(fill.op.fn)
-zero.op.vjp(fill.op.joint)
+def fill(input, value):
+    """A tensor like input, filled with one value, a number or a 0-d tensor."""
+    return _fill_in_place(input.clone(), value)
 
 
-def overwrite(self, array, recorded=fill) -> Tensor:
+zero = operator(name="Zero", method=False)(filled.op.fn)
+zero.op.vjp(filled.op.joint)
+
+
+def overwrite(self, array, recorded=filled) -> Tensor:
     """Write new values, which depend on nothing recorded, over the whole tensor."""
     if state.grad:
         check_writable(self)
@@ -299,6 +304,23 @@ def _copy_in_place(self, src, non_blocking=False):
     return self
 
 
+def _apply(self, callable):
+    """Replace every element by what a Python function makes of it."""
+    values = [callable(each) for each in self._array.reshape(-1).tolist()]
+    return overwrite(self, np.array(values, self._array.dtype).reshape(self._array.shape))
+
+
+def _map(self, *others_and_callable):
+    """Replace every element by what a Python function makes of it and the elements of other tensors."""
+    *others, function = others_and_callable
+    columns = [np.broadcast_to(x._array, self._array.shape).reshape(-1).tolist() for x in (self, *others)]
+    values = [function(*each) for each in zip(*columns)]
+    return overwrite(self, np.array(values, self._array.dtype).reshape(self._array.shape))
+
+
+publish_method("apply_", _apply)
+publish_method("map_", _map)
+publish_method("map2_", _map)
 publish_method("copy_", _copy_in_place)
 
 

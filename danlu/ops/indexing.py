@@ -1,4 +1,4 @@
-"""Indexing, slice assignment, and the gather / scatter / select family."""
+"""Indexing, slice assignment, and selection by mask."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import numpy as np
 
 from danlu.autograd.grad_mode import state
 from danlu.backend import dtypes
-from danlu.ops.reduction import axis
+from danlu.ops.inplace import publish_inplace
 from danlu.ops.registry import NUMBERS, Array, composite, ns, operator, scalar_name
+from danlu.ops.rules import sum_to
 from danlu.tensor import Tensor, check_writable, publish_method, rebase_history, wrap
 
 __all__ = [
-    "argwhere", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_select",
-    "masked_fill", "masked_scatter", "masked_select", "nonzero", "put", "scatter", "scatter_add",
-    "scatter_reduce", "select_scatter", "slice_scatter", "diagonal_scatter", "take", "take_along_dim", "where",
+    "argwhere", "masked_fill", "masked_scatter", "masked_select", "nonzero", "nonzero_static", "where",
 ]  # fmt: skip
 
 NEGATIVE_STEP = "step must be greater than zero"
@@ -122,11 +121,11 @@ def _check_ranges(items, shape, used) -> None:
             dim += item.ndim
         else:
             if isinstance(item, np.ndarray) and item.size:
-                _check_positions(item, shape[dim], dim)
+                check_positions(item, shape[dim], dim)
             dim += 1
 
 
-def _check_positions(positions, size, dim) -> None:
+def check_positions(positions, size, dim) -> None:
     low, high = positions.min(), positions.max()
     if low < -size or high >= size:
         bad = int(low if low < -size else high)
@@ -195,17 +194,17 @@ def _(g, index):
 
 
 @operator(method=False, name="Index")
-def _index(input: Array, index):
+def picked(input: Array, index):
     return input[index]
 
 
-@_index.vjp
+@picked.vjp
 def _(g, input_shape, index):
-    return _index_zeros.on(g, input_shape, index)
+    return picked_zeros.on(g, input_shape, index)
 
 
 @operator(method=False)
-def _index_zeros(input: Array, shape, index):
+def picked_zeros(input: Array, shape, index):
     """Zeros of `shape` with `input` added at `index`: the gradient of a gather."""
     result = np.zeros(shape, input.dtype)
     if all(not isinstance(each, np.ndarray) or each.dtype == np.bool_ for each in index):
@@ -215,9 +214,9 @@ def _index_zeros(input: Array, shape, index):
     return result
 
 
-@_index_zeros.vjp
+@picked_zeros.vjp
 def _(g, index):
-    return _index.on(g, index)
+    return picked.on(g, index)
 
 
 def getitem(self, index):
@@ -231,7 +230,7 @@ def getitem(self, index):
                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert it to a number"
             )
         return _view_name(items)(self, items)
-    return _index(self, items)
+    return picked(self, items)
 
 
 publish_method("__getitem__", getitem)
@@ -239,7 +238,7 @@ publish_method("__getitem__", getitem)
 
 # ---------------------------------------------------------------- slice assignment
 @operator(method=False, name="IndexPut")
-def _assign(input: Array, value: Array, index, accumulate=False):
+def assigned(input: Array, value: Array, index, accumulate=False):
     result = input.copy()
     if accumulate:
         np.add.at(result, index, value)
@@ -248,16 +247,14 @@ def _assign(input: Array, value: Array, index, accumulate=False):
     return result
 
 
-@_assign.vjp
+@assigned.vjp
 def _(needs, g, value_shape, index, accumulate):
-    from danlu.ops.rules import sum_to
-
     past = None
     if needs[0]:
         past = g if accumulate else _without.on(g, index)
     given = None
     if needs[1]:
-        part = _index.on(g, index)
+        part = picked.on(g, index)
         extra = len(value_shape) - len(part.shape)
         if extra > 0:
             part = part.reshape((1,) * extra + tuple(part.shape))
@@ -294,7 +291,7 @@ def setitem(self, index, value) -> None:
         raise _assignment_error(error, source, target, items) from None
     self._version[0] += 1
     if recording and True in needs:
-        node = _assign.op
+        node = assigned.op
         plan_inputs = (self, value if tracked else None)
         recorded = node.record(
             needs, plan_inputs, (target, source), (items, False), target, (self._version,)
@@ -349,388 +346,6 @@ def _assignment_error(error, source, target, items):
 publish_method("__setitem__", setitem)
 
 
-# ---------------------------------------------------------------- gather and scatter
-def _need_index(name, index, ndim=None):
-    if not isinstance(index, Tensor):
-        raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
-    if index._array.dtype.kind not in "iu":
-        raise RuntimeError(
-            f"{name}(): Expected dtype int32/int64 for index, got {index.dtype!r}: use index.long()"
-        )
-    return index._array
-
-
-def _grid(index, dim):
-    """The full index of the elements that gather and scatter touch: `index` along `dim`, its own place elsewhere."""
-    places = [
-        np.arange(n).reshape((1,) * i + (-1,) + (1,) * (index.ndim - i - 1))
-        for i, n in enumerate(index.shape)
-    ]
-    places[dim] = index
-    return tuple(places)
-
-
-@operator(method=False, name="Gather")
-def _gather(input: Array, index, dim):
-    if input.ndim == 0:
-        return input.reshape(1)[index] if index.ndim else input[()]
-    if input.shape == index.shape:
-        return np.take_along_axis(input, index, dim)
-    return input[_grid(index, dim)]
-
-
-@_gather.vjp
-def _(g, input_shape, index, dim):
-    return scatter_add_zeros.on(g, index, input_shape, dim)
-
-
-@operator(method=False)
-def scatter_add_zeros(input: Array, index, shape, dim):
-    """Zeros of `shape` with `input` added at `index` along `dim`."""
-    result = np.zeros(shape, input.dtype)
-    if not shape:
-        return input.reshape(-1).sum().reshape(())
-    np.add.at(result, _grid(index, dim), input[tuple(map(slice, index.shape))])
-    return result
-
-
-@scatter_add_zeros.vjp
-def _(g, index, dim):
-    return _gather.on(g, index, dim)
-
-
-@operator(method=False)
-def scatter_zeros(input: Array, index, shape, dim):
-    """Zeros of `shape` with `input` put at `index` along `dim`, where no two meet."""
-    result = np.zeros(shape, input.dtype)
-    np.put_along_axis(result, index, input, dim)
-    return result
-
-
-@scatter_zeros.vjp
-def _(g, index, dim):
-    return _gather.on(g, index, dim)
-
-
-@composite(method=True)
-def gather(input, dim, index, *, sparse_grad=False, out=None):
-    """out[i][j] = input[index[i][j]][j] for dim 0, and so on.
-
-    Raises:
-        RuntimeError: `index` has another number of dimensions, is larger than `input` elsewhere than along `dim`, or
-            holds positions outside it.
-    """
-    positions = _need_index("gather", index)
-    where = axis(dim, input._array.ndim)
-    _check_gather("gather", input._array.shape, positions, where)
-    return _gather(input, positions, where, out=out)
-
-
-def _check_gather(name, shape, index, dim):
-    if index.size == 0:
-        return
-    if max(index.ndim, 1) != max(len(shape), 1):
-        raise RuntimeError(
-            "Index tensor must have the same number of dimensions as input tensor: got "
-            f"{index.ndim} and {len(shape)}"
-        )
-    if any(n > m for i, (n, m) in enumerate(zip(index.shape, shape)) if i != dim):
-        raise RuntimeError(
-            f"Size does not match at dimension {dim} expected index {list(index.shape)} to be no larger than "
-            f"self {list(shape)} apart from dimension {dim}"
-        )
-    size = shape[dim] if shape else 1
-    low, high = index.min(), index.max()
-    if low < 0 or high >= size:
-        raise RuntimeError(
-            f"index {int(low if low < 0 else high)} is out of bounds for dimension {dim} with size {size}"
-        )
-
-
-@composite(method=True)
-def take_along_dim(input, indices, dim=None, *, out=None):
-    """The elements at `indices` along `dim` (of the flattened tensor if None), broadcast against each other."""
-    if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1), out=out)
-    where = axis(dim, input._array.ndim)
-    size = input._array.shape[where] if input._array.ndim else 1
-    if (indices._array < 0).any():
-        indices = wrap(np.where(indices._array < 0, indices._array + size, indices._array))
-    own, other = list(input._array.shape), list(indices._array.shape)
-    if len(own) != len(other):
-        raise RuntimeError(
-            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
-            f"{len(own)} dimensions for input, and {len(other)} dimensions for indices"
-        )
-    common = [max(a, b) if 0 not in (a, b) else 0 for a, b in zip(own, other)]
-    own = [a if i == where else c for i, (a, c) in enumerate(zip(own, common))]
-    other = [b if i == where else c for i, (b, c) in enumerate(zip(other, common))]
-    return gather(input.expand(own), where, indices.expand(other), out=out)
-
-
-@operator(method=False, name="Scatter")
-def _scatter(input: Array, src: Array, index, dim):
-    result = input.copy()
-    if input.ndim == 0:
-        return src.reshape(-1)[-1:].reshape(()).astype(input.dtype)
-    result[_grid(index, dim)] = src[tuple(map(slice, index.shape))]
-    return result
-
-
-@_scatter.vjp
-def _(needs, g, src_shape, index, dim):
-    past = None
-    if needs[0]:
-        past = _scatter_number.on(g, index, dim, 0) if g.ndim else g * 0
-    given = None
-    if needs[1]:
-        given = getitem_zeros.on(_gather.on(g, index, dim), src_shape, tuple(map(slice, index.shape)))
-    return past, given
-
-
-@operator(method=False, name="Scatter")
-def _scatter_number(input: Array, index, dim, value):
-    result = input.copy()
-    if input.ndim == 0:
-        result[...] = value
-    else:
-        result[_grid(index, dim)] = value
-    return result
-
-
-@_scatter_number.vjp
-def _(g, index, dim):
-    return _scatter_number.on(g, index, dim, 0)
-
-
-@composite(method=True)
-def scatter(input, dim, index, src=None, *, value=None, reduce=None, out=None):
-    """A copy of input with the elements of `src` (a tensor or a number) put at `index` along `dim`.
-
-    Args:
-        reduce: "add" or "multiply" to combine with what is there.
-    """
-    positions = _need_index("scatter", index)
-    where = axis(dim, input._array.ndim)
-    given = value if src is None else src
-    if reduce is not None:
-        if reduce not in ("add", "multiply"):
-            raise RuntimeError("reduce argument must be either add or multiply.")
-        if not isinstance(given, Tensor):
-            given = input.new_full(index.shape, given)
-        return scatter_reduce(input, dim, index, given, {"add": "sum", "multiply": "prod"}[reduce], out=out)
-    _check_scatter("scatter", input._array.shape, positions, where, given)
-    if not isinstance(given, Tensor):
-        return _scatter_number(input, positions, where, given, out=out)
-    return _scatter(input, given, positions, where, out=out)
-
-
-def _check_scatter(name, shape, index, dim, src):
-    if isinstance(src, Tensor):
-        if index.size and any(n > m for n, m in zip(index.shape, src._array.shape)):
-            raise RuntimeError(
-                f"Expected index {list(index.shape)} to be no larger than src {list(src._array.shape)}"
-            )
-    _check_gather(name, shape, index, dim)
-
-
-@operator(method=False, name="ScatterAdd")
-def _scatter_add(input: Array, src: Array, index, dim):
-    result = input.copy()
-    if input.ndim == 0:
-        return (input + src.reshape(-1)[: index.size].sum()).astype(input.dtype)
-    np.add.at(result, _grid(index, dim), src[tuple(map(slice, index.shape))])
-    return result
-
-
-@_scatter_add.vjp
-def _(needs, g, src_shape, index, dim):
-    given = None
-    if needs[1]:
-        given = getitem_zeros.on(_gather.on(g, index, dim), src_shape, tuple(map(slice, index.shape)))
-    return g if needs[0] else None, given
-
-
-@composite(method=True)
-def scatter_add(input, dim, index, src, *, out=None):
-    """A copy of input with the elements of `src` added at `index` along `dim`."""
-    positions = _need_index("scatter_add", index)
-    where = axis(dim, input._array.ndim)
-    _check_scatter("scatter_add", input._array.shape, positions, where, src)
-    return _scatter_add(input, src, positions, where, out=out)
-
-
-_REDUCTIONS = {"sum": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum, "mean": np.add}
-_NEUTRAL = {"sum": 0, "prod": 1, "amax": -np.inf, "amin": np.inf, "mean": 0}
-
-
-@operator(method=False, name="ScatterReduce")
-def _scatter_reduce(input: Array, src: Array, index, dim, reduce, include_self):
-    scalar = input.ndim == 0
-    result = input.reshape(1).copy() if scalar else input.copy()
-    index = index.reshape(1) if index.ndim == 0 else index
-    src = src.reshape(1) if src.ndim == 0 else src
-    places = _grid(index, dim)
-    part = src[tuple(map(slice, index.shape))]
-    if not include_self:
-        neutral = _NEUTRAL[reduce]
-        if np.isinf(neutral) and result.dtype.kind == "b":
-            neutral = neutral > 0
-        elif np.isinf(neutral) and result.dtype.kind in "iu":
-            info = np.iinfo(result.dtype)
-            neutral = info.min if neutral < 0 else info.max
-        result[places] = neutral
-    _REDUCTIONS[reduce].at(result, places, part)
-    if reduce == "mean":
-        counts = np.full(result.shape, 1 if include_self else 0)
-        np.add.at(counts, places, 1)
-        counts[counts == 0] = 1
-        result = result // counts if result.dtype.kind in "iu" else result / counts
-    return (result.reshape(()) if scalar else result).astype(input.dtype, copy=False)
-
-
-@_scatter_reduce.vjp
-def _(needs, g, out, input, src, index, dim, reduce, include_self):
-    xp = ns(g)
-    touched = scatter_add_zeros.op.fn(np.ones(index.shape, np.float64), index, tuple(input.shape), dim)
-    fresh = (touched == 0) | bool(include_self)
-    fresh = fresh if isinstance(g, np.ndarray) else wrap(fresh)
-    part = tuple(map(slice, index.shape))
-    if reduce in ("sum", "mean"):
-        counts = np.maximum(touched + (1 if include_self else 0), 1).astype(np.dtype(out._array.dtype if hasattr(out, "_array") else out.dtype))
-        scaled = g if reduce == "sum" else g / (counts if isinstance(g, np.ndarray) else wrap(counts))
-        past = scaled * fresh
-        given = getitem_zeros.on(_gather.on(scaled, index, dim), src.shape, part)
-    elif reduce in ("amax", "amin"):
-        hits_self = (input == out) & fresh
-        hits_src = src[part] == _gather.on(out, index, dim)
-        count = scatter_add_zeros.on(hits_src * xp.ones_like(src[part]), index, tuple(input.shape), dim) + hits_self
-        shared = g / xp.where(count == 0, count * 0 + 1, count)
-        past = shared * hits_self
-        given = getitem_zeros.on(_gather.on(shared, index, dim) * hits_src, src.shape, part)
-    else:
-        past = xp.where(fresh, g * out / input, 0 * g) if needs[0] else None
-        given = getitem_zeros.on(_gather.on(g * out, index, dim) / src[part], src.shape, part)
-    return past if needs[0] else None, given if needs[1] else None
-
-
-@composite(method=True)
-def scatter_reduce(input, dim, index, src, reduce, *, include_self=True, out=None):
-    """A copy of input with the elements of `src` combined with it at `index` along `dim`.
-
-    Args:
-        reduce: "sum", "prod", "mean", "amax" or "amin".
-        include_self: whether input's own elements take part.
-    """
-    if reduce not in _REDUCTIONS:
-        raise RuntimeError("reduce argument must be either sum, prod, mean, amax or amin.")
-    positions = _need_index("scatter_reduce", index)
-    where = axis(dim, input._array.ndim)
-    _check_scatter("scatter_reduce", input._array.shape, positions, where, src)
-    return _scatter_reduce(input, src, positions, where, reduce, include_self, out=out)
-
-
-# ---------------------------------------------------------------- along one dimension
-@operator(method=False, name="IndexSelect")
-def _index_select(input: Array, index, dim):
-    if input.ndim == 0:
-        return input.reshape(1)[index].reshape(())
-    return np.take(input, index, axis=dim)
-
-
-@_index_select.vjp
-def _(g, input_shape, index, dim):
-    if not input_shape:
-        return g.reshape(())
-    return _index_zeros.on(g, input_shape, (slice(None),) * dim + (index,))
-
-
-@composite(method=True)
-def index_select(input, dim, index, *, out=None):
-    """The slices at `index` (a vector of positions) along `dim`.
-
-    Raises:
-        IndexError: a position lies outside, or `index` is no vector of integers.
-    """
-    positions = _need_index("index_select", index)
-    where = axis(dim, input._array.ndim)
-    if positions.ndim > 1:
-        raise IndexError("index_select(): Index is supposed to be a vector")
-    if positions.size:
-        size = input._array.shape[where] if input._array.ndim else 1
-        low, high = positions.min(), positions.max()
-        if low < 0 or high >= size:
-            raise IndexError(
-                f"index {int(low if low < 0 else high)} is out of bounds for dimension {where} with size {size}"
-            )
-    return _index_select(input, positions.reshape(-1), where, out=out)
-
-
-def _along(dim, positions, ndim):
-    where = axis(dim, ndim)
-    return (slice(None),) * where + (positions.reshape(-1),)
-
-
-@composite(method=True)
-def index_add(input, dim, index, source, *, alpha=1, out=None):
-    """A copy of input with alpha * source added to the slices at `index` along `dim`."""
-    positions = _need_index("index_add", index)
-    value = source if alpha == 1 else source * alpha
-    if input._array.ndim == 0:
-        return input + value.reshape(()) if positions.size else input.clone()
-    return _assign(input, value, _along(dim, positions, input._array.ndim), True, out=out)
-
-
-@composite(method=True)
-def index_copy(input, dim, index, source, *, out=None):
-    """A copy of input with the slices at `index` along `dim` replaced by those of source."""
-    positions = _need_index("index_copy", index)
-    if input._array.ndim == 0:
-        return source.reshape(()).clone()
-    return _assign(input, source, _along(dim, positions, input._array.ndim), False, out=out)
-
-
-@composite(method=True)
-def index_fill(input, dim, index, value):
-    """A copy of input with the slices at `index` along `dim` filled with a number."""
-    positions = _need_index("index_fill", index)
-    if not isinstance(value, Tensor):
-        value = wrap(np.asarray(value, dtype=input._array.dtype))
-    if input._array.ndim == 0:
-        return input.clone().fill_(value)
-    return _assign(input, value, _along(dim, positions, input._array.ndim), False)
-
-
-@composite(method=True)
-def index_put(input, indices, values, accumulate=False):
-    """A copy of input with `values` put (or added) where the tuple of index tensors points."""
-    items, _ = parsed(tuple(indices), input._array.shape)
-    if values._array.dtype != input._array.dtype:
-        raise RuntimeError(
-            "Index put requires the source and destination dtypes match, got "
-            f"{scalar_name(input.dtype)} for the destination and {scalar_name(values.dtype)} for the source."
-        )
-    return _assign(input, values, items, bool(accumulate))
-
-
-@composite(method=True)
-def take(input, index, *, out=None):
-    """The elements of the flattened tensor at `index`."""
-    positions = _need_index("take", index)
-    flat = input.reshape(-1)
-    if positions.size:
-        _check_positions(positions, flat._array.size, 0)
-    return _index(flat, (positions,), out=out)
-
-
-@composite(method=True)
-def put(input, index, source, accumulate=False):
-    """A copy of input whose flattened elements at `index` are those of source."""
-    positions = _need_index("put", index)
-    flat = _assign(input.reshape(-1), source.reshape(-1), (positions.reshape(-1),), bool(accumulate))
-    return flat.reshape(input._array.shape)
-
-
 # ---------------------------------------------------------------- by mask
 def _mask_of(name, mask):
     if not isinstance(mask, Tensor):
@@ -749,8 +364,6 @@ def _masked_fill(input: Array, value: Array, mask):
 
 @_masked_fill.vjp
 def _(needs, g, input_shape, mask):
-    from danlu.ops.rules import sum_to
-
     xp = ns(g)
     m = mask if isinstance(g, np.ndarray) else wrap(mask)
     past = sum_to(xp.where(m, 0 * g, g), input_shape) if needs[0] else None
@@ -787,7 +400,7 @@ def masked_select(input, mask, *, out=None):
     """The elements where the mask is True, in one dimension."""
     chosen = _mask_of("masked_select", mask)
     shape = np.broadcast_shapes(input._array.shape, chosen.shape)
-    return _index(input.expand(shape), (np.broadcast_to(chosen, shape),), out=out)
+    return picked(input.expand(shape), (np.broadcast_to(chosen, shape),), out=out)
 
 
 @composite(method=True)
@@ -802,7 +415,7 @@ def masked_scatter(input, mask, source):
             f"masked_scatter: expected self and source to have enough elements: the mask selects {count}, source "
             f"has {source._array.size}"
         )
-    return _assign(input.expand(shape), source.reshape(-1)[:count], (chosen,), False)
+    return assigned(input.expand(shape), source.reshape(-1)[:count], (chosen,), False)
 
 
 @operator(promote="same", method=False, name="Where")
@@ -817,8 +430,8 @@ def _chosen(g, condition, keep):
 
 
 _where.vjps(
-    input=lambda g, condition: _chosen(g, condition, True),
-    other=lambda g, condition: _chosen(g, condition, False),
+    input=lambda g, condition, input_shape: sum_to(_chosen(g, condition, True), input_shape),
+    other=lambda g, condition, other_shape: sum_to(_chosen(g, condition, False), other_shape),
 )
 
 
@@ -864,77 +477,19 @@ def nonzero(input, *, as_tuple=False, out=None):
 
 
 @composite(method=True)
+def nonzero_static(input, *, size, fill_value=-1, out=None):
+    """`nonzero` with exactly `size` rows: cut, or filled up with `fill_value`."""
+    found = nonzero(input)._array[:size]
+    rows = np.full((size, found.shape[1]), fill_value, np.int64)
+    rows[: len(found)] = found
+    return wrap(rows)
+
+
+@composite(method=True)
 def argwhere(input):
     """The positions of the nonzero elements, a row each."""
     return nonzero(input)
 
 
-# ---------------------------------------------------------------- copies with a part replaced
-@composite(method=True)
-def select_scatter(input, src, dim, index):
-    """A copy of input with the slice at `index` along `dim` replaced."""
-    return _assign(input, src, (slice(None),) * axis(dim, input._array.ndim) + (int(index),), False)
-
-
-@composite(method=True)
-def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
-    """A copy of input with a slice along `dim` replaced."""
-    part = slice(start, end, step)
-    return _assign(input, src, (slice(None),) * axis(dim, input._array.ndim) + (part,), False)
-
-
-@composite(method=True)
-def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
-    """A copy of input with a diagonal replaced."""
-    from danlu.ops.shape import diagonal
-
-    places = wrap(np.arange(input._array.size).reshape(input._array.shape))
-    where = diagonal(places, offset, dim1, dim2)._array
-    flat = _assign(input.reshape(-1), src.reshape(-1), (where.reshape(-1).copy(),), False)
-    return flat.reshape(input._array.shape)
-
-
-# ---------------------------------------------------------------- in place
-def _in_place(function, name):
-    def in_place(self, *args, **kwargs):
-        return replace(self, function, args, kwargs)
-
-    in_place.__name__ = name
-    in_place.__doc__ = f"In-place version of `{function.__name__}`."
-    return in_place
-
-
-def replace(self, function, args, kwargs):
-    """Compute `function(self, ...)` and write it over `self`, with its history."""
-    if state.grad:
-        check_writable(self)
-    before = self
-    if self.requires_grad and state.grad:
-        before = wrap(self._array.copy())  # the rules may save it, and it is about to be overwritten
-        before._edge, before._requires_grad = self._edge, True
-    made = function(before, *args, **kwargs)
-    if made._array.shape != self._array.shape:
-        raise RuntimeError(
-            f"output with shape {list(self._array.shape)} doesn't match the broadcast shape "
-            f"{list(made._array.shape)}"
-        )
-    if not dtypes.can_cast(made.dtype, self.dtype):
-        raise RuntimeError(
-            f"result type {scalar_name(made.dtype)} can't be cast to the desired output type "
-            f"{scalar_name(self.dtype)}"
-        )
-    np.copyto(self._array, made._array, casting="unsafe")
-    self._version[0] += 1
-    if made._requires_grad:
-        rebase_history(self, made._edge[0])
-    return self
-
-
-for _function in (
-    gather, scatter, scatter_add, scatter_reduce, index_add, index_copy, index_fill, index_put, put,
-    masked_fill, masked_scatter,
-):  # fmt: skip
-    if _function is not gather:
-        publish_method(_function.__name__ + "_", _in_place(_function, _function.__name__ + "_"))
-
-__all__ += ["getitem_zeros", "replace", "scatter_add_zeros", "scatter_zeros"]
+for _function in (masked_fill, masked_scatter):
+    publish_inplace(_function)

@@ -8,13 +8,14 @@ from danlu.backend import dtypes
 from danlu.ops.promotion import result_numpy_dtype
 from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, Arrays, composite, ns, operator, write_out
-from danlu.ops.shape import atleast_1d, atleast_2d, atleast_3d, narrow
-from danlu.tensor import Tensor
+from danlu.ops.parts import narrow
+from danlu.ops.shape import atleast_1d, atleast_2d, atleast_3d
+from danlu.tensor import Tensor, publish_method
 
 __all__ = [
     "block_diag", "cartesian_prod", "cat", "chunk", "column_stack", "combinations", "concat",
     "concatenate", "dsplit", "dstack", "hsplit", "hstack", "meshgrid", "row_stack", "split",
-    "split_with_sizes", "stack", "tensor_split", "unbind", "vsplit", "vstack",
+    "split_with_sizes", "stack", "tensor_split", "unbind", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "vsplit", "vstack",
 ]  # fmt: skip
 
 
@@ -174,6 +175,7 @@ def _unbind(input: Array, dim=0):
 
 @_unbind.vjp
 def _(g, input_shape, input_dtype, dim):
+    g = (g,) if input_shape[axis(dim, len(input_shape))] == 1 else g
     some = next(each for each in g if each is not None)
     xp = ns(some)
     parts = [xp.zeros_like(some) if each is None else each for each in g]
@@ -238,6 +240,11 @@ def chunk(input, chunks, dim=0, *, axis=None):
     if total == 0:
         return split_with_sizes(input, [0] * chunks, dim)
     return split(input, -(-total // chunks), dim)
+
+
+unsafe_split, unsafe_split_with_sizes, unsafe_chunk = split, split_with_sizes, chunk
+for _function in (split, split_with_sizes, chunk):
+    publish_method("unsafe_" + _function.__name__, _function)
 
 
 @composite(method=True)
@@ -314,7 +321,6 @@ def meshgrid(*tensors, indexing=None):
         grids.append(placed.expand(shape))
     if swap:
         grids[:2] = grids[1::-1]
-        grids = [each.transpose(0, 1) for each in grids]
     return tuple(grids)
 
 

@@ -250,7 +250,7 @@ def _plus(name, product):
     composite(method=True)(public)
 
     def in_place(self, *args, **kwargs):
-        from danlu.ops.indexing import replace
+        from danlu.ops.inplace import replace
 
         return replace(self, public, args, kwargs)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from danlu.ops import binary, creation, indexing, joining, matmul as products, pointwise, reduction, shape
+from danlu.ops import binary, creation, extremes, indexing, joining, parts, pointwise, reduction, shape
+from danlu.ops import matmul as products
 from danlu.ops.binary import atan2, floor_divide, hypot, logaddexp, maximum, minimum  # noqa: F401
 from danlu.ops.creation import empty_like, ones_like, zeros_like  # noqa: F401
 from danlu.ops.pointwise import *  # noqa: F403
-from danlu.ops.reduction import cumprod, cumsum, mean, prod, std, sum, var  # noqa: F401
+from danlu.ops.reduction import mean, prod, std, sum, var  # noqa: F401
+from danlu.ops.scans import cumprod, cumsum  # noqa: F401
 
 arctan2 = binary.atan2
 arccos, arcsin, arctan = pointwise.acos, pointwise.asin, pointwise.atan
@@ -18,8 +20,6 @@ matmul = products.matmul
 def reshape(x, shape, *, copy=None):
     """The same elements in another shape."""
     return x.reshape(tuple(shape))
-
-
 
 
 def permute_dims(x, axes):
@@ -45,7 +45,7 @@ def broadcast_to(x, sizes):
 def flip(x, *, axis=None):
     """The order of elements reversed along some dimensions."""
     dims = tuple(range(x.ndim)) if axis is None else axis
-    return shape.flip(x, dims if isinstance(dims, tuple) else (dims,))
+    return parts.flip(x, dims if isinstance(dims, tuple) else (dims,))
 
 
 def concat(arrays, *, axis=0):
@@ -70,12 +70,12 @@ def take_along_axis(x, indices, *, axis=-1):
 
 def max(x, *, axis=None, keepdims=False):
     """The largest elements along some dimensions."""
-    return reduction.amax(x, () if axis is None else axis, keepdims)
+    return extremes.amax(x, () if axis is None else axis, keepdims)
 
 
 def min(x, *, axis=None, keepdims=False):
     """The smallest elements along some dimensions."""
-    return reduction.amin(x, () if axis is None else axis, keepdims)
+    return extremes.amin(x, () if axis is None else axis, keepdims)
 
 
 def any(x, *, axis=None, keepdims=False):

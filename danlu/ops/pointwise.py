@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 
-from danlu.ops.registry import Array, elementwise, ns, operator
+from danlu.ops.registry import Array, composite, elementwise, ns, operator
 from danlu.tensor import publish_method
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
     "arctanh", "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "conj", "conj_physical",
-    "cos", "cosh", "deg2rad", "exp", "exp2", "expm1", "fix", "floor", "frac", "imag", "isfinite",
+    "cos", "cosh", "deg2rad", "exp", "exp2", "expm1", "fix", "frexp", "floor", "frac", "imag", "isfinite",
     "isinf", "isnan", "isneginf", "isposinf", "isreal", "log", "log10", "log1p", "log2", "logical_not",
-    "logit", "nan_to_num", "neg", "negative", "positive", "rad2deg", "real", "reciprocal", "round",
+    "logit", "nan_to_num", "neg", "negative", "positive", "rad2deg", "real", "reciprocal", "resolve_conj", "resolve_neg", "round",
     "rsqrt", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt", "square", "tan", "tanh",
     "trunc",
 ]  # fmt: skip
@@ -178,7 +178,7 @@ def abs(input: Array):
 def _(g, input, out):
     xp = ns(g)
     if _is_complex(input):
-        return g * xp.sign(input)
+        return g * sgn.on(input)
     return g * xp.sign(input)
 
 
@@ -258,9 +258,19 @@ def _(g):
 
 
 conj = conj_physical
-# danlu conjugates and negates at once, never lazily: there is nothing to resolve
-publish_method("resolve_conj", lambda self: self)
-publish_method("resolve_neg", lambda self: self)
+
+
+@composite(method=True)
+def resolve_conj(input):
+    """The tensor itself: danlu conjugates at once, so nothing waits to be conjugated."""
+    return input
+
+
+@composite(method=True)
+def resolve_neg(input):
+    """The tensor itself: danlu negates at once, so nothing waits to be negated."""
+    return input
+
 
 
 @operator()
@@ -372,3 +382,24 @@ def isneginf(input: Array):
 def isreal(input: Array):
     """Where elements have no imaginary part."""
     return np.isreal(input)
+
+
+@operator(returns=("mantissa", "exponent"))
+def frexp(input: Array):
+    """Mantissas in [0.5, 1) and int32 exponents with input = mantissa * 2 ** exponent.
+
+    Raises:
+        RuntimeError: the tensor holds no real floating-point numbers.
+    """
+    if input.dtype.kind not in "fV":
+        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
+    mantissa, exponent = np.frexp(input)
+    return mantissa, np.asarray(exponent, dtype=np.int32)
+
+
+@frexp.vjp
+def _(g, outs):
+    return g[0] * 2.0 ** -outs[1].astype(g[0].dtype)
+
+
+publish_method("absolute_", abs.inplace)

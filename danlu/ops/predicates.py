@@ -13,6 +13,7 @@ __all__ = [
     "allclose", "are_deterministic_algorithms_enabled", "equal", "is_complex", "is_floating_point", "is_nonzero",
     "is_signed", "is_storage", "is_tensor", "isclose", "result_type", "set_printoptions", "get_printoptions",
     "use_deterministic_algorithms", "is_conj", "is_neg", "is_inference",
+    "is_same_size", "get_device",
 ]  # fmt: skip
 
 
@@ -57,6 +58,17 @@ def is_neg(input) -> bool:
 def is_inference(input) -> bool:
     """Whether the tensor was made in inference mode and must not be recorded: danlu makes no difference."""
     return False
+
+
+@composite(method=True)
+def is_same_size(input, other) -> bool:
+    """Whether two tensors have the same shape."""
+    return input._array.shape == other._array.shape
+
+
+def get_device(input) -> int:
+    """The index of the device; -1 for the CPU."""
+    return input.get_device()
 
 
 @composite(method=True)

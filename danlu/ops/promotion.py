@@ -7,7 +7,7 @@ import numpy as np
 from danlu.backend import dtypes
 from danlu.backend.dtypes import dtype, promote_types
 
-__all__ = ["cast_scalar", "promoted_arrays", "result_dtype", "result_numpy_dtype"]
+__all__ = ["weak", "cast_scalar", "promoted_arrays", "result_dtype", "result_numpy_dtype"]
 
 _COMPLEX, _FLOATING, _BOOL = 3, 2, 0
 
@@ -84,6 +84,11 @@ def cast_scalar(value, target: np.dtype) -> np.ndarray:
         if target.kind == "i" and value >> (bits - 1):
             value -= 1 << bits
     return np.asarray(value, dtype=target)
+
+
+def weak(number, array):
+    """A Python number that does not promote `array`: ml_dtypes' arrays take it for a float64 otherwise."""
+    return array.dtype.type(number) if array.dtype.kind == "V" and number is not None else number
 
 
 def promoted_arrays(arrays, to_float: bool):

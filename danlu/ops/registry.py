@@ -171,9 +171,7 @@ class Operator:
         node.outputs = 1
         plan.note(node, tensors, arrays, params, out, outputs)
         if anomaly.state.on:
-            import traceback
-
-            node.metadata["forward call"] = "".join(traceback.format_stack()[:-3])
+            anomaly.note_forward_call(node)
         return node
 
 
@@ -491,9 +489,15 @@ def _kept(written, arrays, tensors, with_first):
     return arrays, tensors
 
 
+def _is_weak(array, number) -> bool:
+    """Whether NumPy's operators take this number without changing the array's dtype."""
+    return array.dtype.kind == "f" and number.__class__ in (float, int)
+
+
 def _inplace(op, call):
     fn = op.fn
     promote = op.promote
+    tails = op.tails
 
     def call_inplace(self, *args, **kwargs):
         try:
@@ -503,8 +507,8 @@ def _inplace(op, call):
         recording = state.grad
         if recording:
             check_writable(self)
-        if len(args) + 1 == len(op.parameters) and not kwargs:
-            values = (self, *args)
+        if not kwargs and len(args) + 1 in tails:
+            values = (self, *args, *tails[len(args) + 1])
         else:
             values, _ = op.bind((self, *args), kwargs)
         originals, tracked = _arrays_of(op, values[: op.tensors])
@@ -512,7 +516,10 @@ def _inplace(op, call):
         needs = (False,)
         if recording and op.differentiable:
             needs = tuple([t is not None and t.requires_grad for t in tracked])
-        arrays = promoted_arrays(originals, op.to_float) if promote else originals
+        if promote and not (len(originals) == 2 and _is_weak(target, originals[1])):
+            arrays = promoted_arrays(originals, op.to_float)
+        else:
+            arrays = originals
         record = True in needs
         if record and op.plan(needs).saves_arrays:
             arrays, tracked = _kept(self, arrays, tracked, op.plan(needs).saves_first)

@@ -200,7 +200,7 @@ class OperatorNode(Node):
         tensor = _attached(value, self.next[place])
         if self.fix is not None and self.fix[place] is not None and self.fix[place][1] is not None:
             # promotion cast the input: the graph knows it before the cast
-            tensor = _attached(value.astype(self.fix[place][1]), self.next[place]).astype(value.dtype)
+            tensor = _attached(cast_gradient(value, self.fix[place][1]), self.next[place]).astype(value.dtype)
         return tensor
 
 
@@ -280,9 +280,9 @@ def _modified(node, version, count):
             from danlu.backend.dtypes import of_array
             from danlu.tensor import legacy_type_name
 
-            shown = f"[{legacy_type_name(of_array(value))} {list(value.shape)}], "
+            shown = f"[{legacy_type_name(of_array(value))} {list(value.shape)}] "
             if place == "out":
-                shown += f"which is output 0 of {node.name()}, "
+                shown = f"{shown[:-1]}, which is output 0 of {node.name()}, "
             break
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace operation: "

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.ops.indexing import where
+from danlu.ops.inplace import publish_inplace, replace
+from danlu.ops.promotion import weak
 from danlu.ops.reduction import axis
-from danlu.ops.registry import Array, composite, ns, operator
+from danlu.ops.registry import Array, composite, ns, operator, write_out
 from danlu.tensor import Tensor, publish_method
 
 __all__ = [
@@ -20,7 +23,7 @@ def _clamp(input: Array, low=None, high=None):
         return ns(input).minimum(input, input.dtype.type(high))
     if high is None:
         return ns(input).maximum(input, input.dtype.type(low))
-    return input.clip(low, high)
+    return input.clip(weak(low, input), weak(high, input))
 
 
 @_clamp.vjp
@@ -60,8 +63,6 @@ def clamp(input, min=None, max=None, *, out=None):
 
 
 def _clamp_to_tensors(input, low, high, out):
-    from danlu.ops.indexing import where
-
     result = input
     # NaN in the input stays, and the upper limit wins where the two cross
     if low is not None:
@@ -73,15 +74,11 @@ def _clamp_to_tensors(input, low, high, out):
             else clamp(result, None, high)
         )
     if out is not None:
-        from danlu.ops.registry import write_out
-
         return write_out(out, result)
     return result
 
 
 def _clamp_in_place(self, min=None, max=None):
-    from danlu.ops.indexing import replace
-
     return replace(self, clamp, (min, max), {})
 
 
@@ -137,8 +134,6 @@ def trace(input):
 @composite(method=True)
 def diag(input, diagonal=0, *, out=None):
     """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector."""
-    from danlu.ops.registry import write_out
-
     if input._array.ndim == 1:
         made = input.diag_embed(diagonal)
     elif input._array.ndim == 2:
@@ -165,13 +160,15 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
         raise RuntimeError("diff expects input to be at least one-dimensional")
     parts = [each for each in (prepend, input, append) if each is not None]
     result = cat(parts, dim) if len(parts) > 1 else input
+    if n == 0:
+        return input.clone()
     where = axis(dim, input._array.ndim)
     for _ in range(n):
         size = result._array.shape[where]
         later = result.narrow(where, min(1, size), max(size - 1, 0))
         earlier = result.narrow(where, 0, max(size - 1, 0))
         result = later ^ earlier if result._array.dtype == np.bool_ else later - earlier
-    return result.clone() if result is input else result
+    return result if out is None else write_out(out, result)
 
 
 @composite(method=True)
@@ -221,3 +218,6 @@ def renorm(input, p, dim, maxnorm):
     norms = linalg.vector_norm(input, p, others, True)
     factor = (maxnorm / (norms + 1e-7)).clamp(max=1)
     return input * factor.to(input.dtype)
+
+
+publish_inplace(renorm)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.ops.reduction import axis, spread
+from danlu.ops.extremes import spread
+from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, composite, operator, return_type, write_out
 from danlu.tensor import Tensor, wrap
 
 __all__ = [
-    "argsort", "bincount", "bucketize", "histc", "histogram", "isin", "kthvalue", "msort", "quantile", "nanquantile",
+    "argsort", "bincount", "bucketize", "histc", "histogram", "histogramdd", "isin", "kthvalue", "msort", "quantile", "nanquantile",
     "searchsorted", "sort", "topk", "unique", "unique_consecutive",
 ]  # fmt: skip
 
@@ -135,6 +136,10 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan, out):
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
     if input._array.size == 0:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
+    if input._array.dtype not in (np.float32, np.float64):
+        raise RuntimeError(
+            f"{name}() input tensor must be either float or double dtype, got {input.dtype!r}"
+        )
     if q._array.dtype != input._array.dtype:
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     if np.any((q._array < 0) | (q._array > 1)):
@@ -149,10 +154,13 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan, out):
     n = ordered._array.shape[-1]
     nan = np.isnan(ordered._array)
     last = (n - nan.sum(-1, keepdims=True) if skip_nan else np.full((*nan.shape[:-1], 1), n)) - 1
-    ranks = q._array.reshape((-1,) + (1,) * ordered._array.ndim) * np.maximum(last, 0)
+    kind = input._array.dtype
+    # a tensor, as the quantile depends on q through it
+    rank = q.reshape((-1,) + (1,) * ordered._array.ndim) * wrap(np.maximum(last, 0).astype(kind))
     if not skip_nan:
-        ranks = np.where(nan.any(-1, keepdims=True), n - 1, ranks)
-    ranks = ranks[..., 0].astype(input._array.dtype)
+        rank = rank.masked_fill(wrap(nan.any(-1, keepdims=True)), n - 1)
+    rank = rank[..., 0]
+    ranks = rank._array
     if interpolation == "nearest":
         ranks = np.round(ranks)
     below = np.floor(ranks).astype(np.int64)
@@ -164,9 +172,12 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan, out):
     stretched = ordered[None].expand((len(ranks), *ordered._array.shape))
     low = stretched.gather(-1, wrap(below[..., None])).squeeze(-1)
     high = stretched.gather(-1, wrap(above[..., None])).squeeze(-1)
-    weight = wrap((ranks - below).astype(input._array.dtype))
     if interpolation == "midpoint":
-        weight = wrap(np.full(ranks.shape, 0.5, input._array.dtype))
+        weight = wrap(np.full(ranks.shape, 0.5, kind))
+    elif interpolation == "linear":
+        weight = rank - wrap(below.astype(kind))
+    else:
+        weight = wrap((ranks - below).astype(kind))
     found = low.lerp(high, weight)
     if original == 0:
         found = found.reshape(-1)
@@ -245,6 +256,24 @@ def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
     hist, found = np.histogram(array, edges, range, density, weights)
     kind = input._array.dtype
     return _histogram_pair((wrap(hist.astype(kind)), wrap(found.astype(kind))))
+
+
+def histogramdd(input, bins, *, range=None, weight=None, density=False):
+    """`histogram` of points in several dimensions, a row each: counts, and the edges per dimension.
+
+    Args:
+        range: the lowest and highest edge of every dimension, one after the other.
+    """
+    array = input._array.reshape(-1, input._array.shape[-1])
+    kind = array.dtype
+    bins = [x._array if isinstance(x, Tensor) else x for x in bins] if not isinstance(bins, int) else bins
+    limits = None if range is None else np.asarray(range, dtype=np.float64).reshape(-1, 2)
+    weights = None if weight is None else weight._array.reshape(-1)
+    hist, edges = np.histogramdd(array, bins, limits, density, weights)
+    return _histogramdd_pair((wrap(hist.astype(kind)), tuple(wrap(x.astype(kind)) for x in edges)))
+
+
+_histogramdd_pair = return_type("histogramdd", ("hist", "bin_edges"))
 
 
 @composite(method=True)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from danlu.ops.inplace import publish_inplace, replace
 from danlu.ops.registry import Array, elementwise, ns, operator
 from danlu.tensor import publish_method
 
@@ -134,3 +135,7 @@ def igamma(input: Array, other: Array):
 def igammac(input: Array, other: Array):
     """The regularised upper incomplete gamma function."""
     return scipy_special().gammaincc(input, other).astype(input.dtype, copy=False)
+
+
+publish_inplace(mvlgamma)
+publish_method("polygamma_", lambda self, n: replace(self, lambda x: polygamma(n, x), (), {}))

@@ -1,5 +1,5 @@
 """Utilities around the framework: the data pipeline and others."""
 
-from danlu.utils import data
+from danlu.utils import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]

@@ -1,8 +1,8 @@
 """Trading computation for memory: parts of the forward pass are run again in the backward pass.
 
-What a checkpointed function saved for its derivatives is dropped at once; when its gradient is needed the function runs
-again, on the same inputs and from the same state of the random stream (Chen et al. 2016, "Training deep nets with
-sublinear memory cost")."""
+What a checkpointed function saved for its derivatives is dropped at once; when its gradient is
+needed the function runs again, on the same inputs and from the same state of the random stream
+(Chen et al. 2016, "Training deep nets with sublinear memory cost")."""
 
 from __future__ import annotations
 
@@ -31,21 +31,25 @@ def checkpoint(
     function, *args, use_reentrant=None, context_fn=noop_context_fn, determinism_check="default",
     debug=False, early_stop=True, preserve_rng_state=True, **kwargs,
 ):  # fmt: skip
-    """What ``function(*args, **kwargs)`` gives, without keeping its intermediate results for the backward pass.
+    """What ``function(*args, **kwargs)`` gives, without keeping its intermediate results for the
+    backward pass.
 
-    Gradients reach the arguments and whatever else the function uses, such as a module's parameters. Both of PyTorch's
-    variants are accepted; danlu has one implementation, which does what either can do.
+    Gradients reach the arguments and whatever else the function uses, such as a module's
+    parameters. Both of PyTorch's variants are accepted; danlu has one implementation, which does
+    what either can do.
 
     Args:
-        function: must compute the same from the same inputs. It runs a second time during ``backward``.
+        function: must compute the same from the same inputs. It runs a second time during
+            ``backward``.
         use_reentrant: True refuses keyword arguments, as in PyTorch; pass it explicitly.
         context_fn: returns two context managers, for the first and for the second run.
         determinism_check, debug, early_stop: accepted for PyTorch's sake.
-        preserve_rng_state: give the second run the random state of the first, so that dropout masks are equal.
-            Default: True.
+        preserve_rng_state: give the second run the random state of the first, so that dropout masks
+            are equal. Default: True.
 
     Raises:
-        CheckpointError: during ``backward``, if the second run used other tensors or returned other shapes.
+        CheckpointError: during ``backward``, if the second run used other tensors or returned other
+            shapes.
         ValueError: keyword arguments or ``context_fn`` with ``use_reentrant=True``.
 
     Example:
@@ -62,7 +66,9 @@ def checkpoint(
         if kwargs:
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
         if context_fn is not noop_context_fn or debug is not False:
-            raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
+            raise ValueError(
+                "Passing `context_fn` or `debug` is only supported when use_reentrant=False."
+            )
     first_context, second_context = context_fn()
     if not state.grad:
         with first_context:
@@ -79,7 +85,8 @@ def checkpoint(
 
 
 def checkpoint_sequential(functions, segments, input, use_reentrant=None, **kwargs):
-    """Run functions one after the other, keeping for the backward pass only what enters each segment.
+    """Run functions one after the other, keeping for the backward pass only what enters each
+    segment.
 
     Args:
         functions: an ``nn.Sequential``, or a sequence of modules or functions of one argument.
@@ -144,7 +151,8 @@ def _tensors_in(value):
 
 def _recorded_since(start: int, output) -> list:
     """The output tensors that were recorded after `start`."""
-    return [each for each in _tensors_in(output) if each.requires_grad and _is_inside(each._edge, start)]
+    return [each for each in _tensors_in(output) if each.requires_grad and _is_inside(each._edge,
+    start)]
 
 
 def _is_inside(edge, start: int) -> bool:
@@ -152,7 +160,8 @@ def _is_inside(edge, start: int) -> bool:
 
 
 def _segment(tensors, start: int):
-    """The nodes recorded after `start` that `tensors` depend on, and the edges from them to what is older."""
+    """The nodes recorded after `start` that `tensors` depend on, and the edges from them to what is
+    older."""
     seen: dict = {}
     border: dict = {}
     waiting = [each._edge[0] for each in tensors]
@@ -172,8 +181,10 @@ def _segment(tensors, start: int):
 
 
 class _Border(Node):
-    """Stands, in the second run's graph, for a tensor that is older than the checkpoint: gradients stop here
-    while the second run is differentiated, and pass through when its gradients are differentiated again."""
+    """Stands, in the second run's graph, for a tensor that is older than the checkpoint: gradients
+    stop here
+    while the second run is differentiated, and pass through when its gradients are differentiated
+    again."""
 
     __slots__ = ()
 
@@ -187,8 +198,8 @@ class _CheckpointNode(Node):
     """A whole checkpointed function as one node: its inputs are all the tensors that it used."""
 
     __slots__ = (
-        "arguments", "context", "function", "keywords", "outputs", "random_state", "shapes", "title",
-        "versions",
+        "arguments", "context", "function", "keywords", "outputs", "random_state", "shapes",
+        "title", "versions",
     )  # fmt: skip
 
     def __init__(self, function, arguments, keywords, context, random_state):
@@ -238,15 +249,17 @@ class _CheckpointNode(Node):
         return [None if each is None else each._array for each in found]
 
     def _run_again(self):
-        """The function's outputs in a graph of their own, and the nodes at which that graph ends."""
+        """The function's outputs in a graph of their own, and the nodes at which that graph
+        ends."""
         if self.function is None:
             raise RuntimeError(BACKWARD_TWICE)
         for version, count in self.versions:
             if version[0] != count:
                 raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                    f"an argument of a checkpointed function is at version {version[0]}; expected version {count} "
-                    "instead. The function cannot be run again on it: clone() the argument before the write."
+                    "one of the variables needed for gradient computation has been modified by an "
+                    "inplace operation: an argument of a checkpointed function is at version "
+                    f"{version[0]}; expected version {count} instead. The function cannot be run "
+                    "again on it: clone() the argument before the write."
                 )
         borders = [_new_border() for _ in self.next]
         start = sequence()
@@ -262,9 +275,10 @@ class _CheckpointNode(Node):
         results = _recorded_since(start, output)
         if [each._array.shape for each in results] != self.shapes:
             raise CheckpointError(
-                "torch.utils.checkpoint: Recomputed values have different metadata than during the forward pass: "
-                f"shapes {self.shapes} became {[each._array.shape for each in results]}. The function must compute "
-                "the same from the same inputs"
+                "torch.utils.checkpoint: Recomputed values have different metadata than during "
+                f"the forward pass: shapes {self.shapes} became "
+                f"{[each._array.shape for each in results]}. The function must compute the same "
+                "from the same inputs"
             )
         self._cut(results, start, borders)
         return results, borders
@@ -275,8 +289,9 @@ class _CheckpointNode(Node):
         known = {(id(target), number): i for i, (target, number) in enumerate(self.next)}
         if used.keys() - known.keys():
             raise CheckpointError(
-                "torch.utils.checkpoint: A different number of tensors was used in the recomputation than in the "
-                f"forward pass: {len(known)} then, {len(used)} now. The function must compute the same each time"
+                "torch.utils.checkpoint: A different number of tensors was used in the "
+                f"recomputation than in the forward pass: {len(known)} then, {len(used)} now. The "
+                "function must compute the same each time"
             )
         for node in nodes:
             node.next = tuple(

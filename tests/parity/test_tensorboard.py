@@ -143,7 +143,9 @@ def curves(w, t):
 
 
 def layouts(w, t):
-    w.add_custom_scalars({"loss": {"both": ["Multiline", ["a", "b"]]}, "x": {"m": ["Margin", ["a", "b", "c"]]}})
+    w.add_custom_scalars(
+        {"loss": {"both": ["Multiline", ["a", "b"]]}, "x": {"m": ["Margin", ["a", "b", "c"]]}}
+    )
     w.add_custom_scalars_multilinechart(["a", "b"], "category", "title")
     w.add_custom_scalars_marginchart(["a", "b", "c"])
 
@@ -165,7 +167,17 @@ def embeddings(w, t):
 
 @pytest.mark.parametrize(
     "program",
-    [numbers, histograms, images, figures, text_and_sound, curves, layouts, hyperparameters, embeddings],
+    [
+        numbers,
+        histograms,
+        images,
+        figures,
+        text_and_sound,
+        curves,
+        layouts,
+        hyperparameters,
+        embeddings,
+    ],
     ids=lambda program: program.__name__,
 )
 def test_same_events_and_files(tmp_path, program):
@@ -179,7 +191,9 @@ def test_same_events_and_files(tmp_path, program):
 
 
 def test_purge_step_and_suffix(tmp_path):
-    folders = both(tmp_path, lambda w, t: w.add_scalar("a", 1, 5), purge_step=5, filename_suffix=".x")
+    folders = both(
+        tmp_path, lambda w, t: w.add_scalar("a", 1, 5), purge_step=5, filename_suffix=".x"
+    )
     expected, actual = map(events, folders)
     assert actual == expected
     assert all(name.endswith(".x") for folder in folders for name in os.listdir(folder))
@@ -214,7 +228,9 @@ def test_graph_groups_the_same_modules(tmp_path):
         read = [Event.FromString(raw) for raw in RawEventFileLoader(str(file)).Load()]
         drawn = GraphDef.FromString(next(event.graph_def for event in read if event.graph_def))
         names = [node.name for node in drawn.node]
-        groups.append({name.rpartition("/")[0] for name in names if "[" in name and "GetAttr" not in name})
+        groups.append(
+            {name.rpartition("/")[0] for name in names if "[" in name and "GetAttr" not in name}
+        )
         shapes.append([
             [dim.size for dim in node.attr["_output_shapes"].list.shape[0].dim]
             for node in drawn.node
@@ -254,7 +270,7 @@ def test_graph_groups_the_same_modules(tmp_path):
 def test_same_error_types(tmp_path, call):
     kinds = []
     for framework, writer in WRITERS.items():
-        with writer(str(tmp_path / framework.__name__)) as w, pytest.raises(Exception) as caught:  # noqa: PT012
+        with writer(str(tmp_path / framework.__name__)) as w, pytest.raises(Exception) as caught:
             call(w, framework)
         kinds.append(caught.type)
     expected, actual = kinds

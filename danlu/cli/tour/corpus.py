@@ -26,6 +26,7 @@ LENGTH, MAX_WORDS = 24, 4000
 PAD, UNKNOWN = 0, 1
 
 _SENTENCE = re.compile(r"(?<![\w`.])[A-Z][a-z]+(?: [\w,'()`*-]+){4,23}\.(?=\s|$)")
+_DEFAULT = re.compile(r"^(?:True|False|None) ")  # runs into the sentence from the line above it
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -41,7 +42,8 @@ def sentences(path: Path) -> Iterator[str]:
     for docstring in docstrings(path):
         for paragraph in docstring.split("\n\n"):
             if ">>>" not in paragraph and "::" not in paragraph:
-                yield from _SENTENCE.findall(" ".join(paragraph.split()))
+                for sentence in _SENTENCE.findall(" ".join(paragraph.split())):
+                    yield _DEFAULT.sub("", sentence)
 
 
 def words(sentence: str) -> list[str]:

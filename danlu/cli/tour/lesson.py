@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from danlu.keras.utils import say
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -97,9 +99,9 @@ class Watch:
         )
         if sys.stdout.isatty():
             width = shutil.get_terminal_size().columns
-            print("\r\033[K" + text[: width - 1], end="\n" if last else "", flush=True)
+            say("\r\033[K" + text[: width - 1], end="\n" if last else "")
         else:
-            print(text, flush=True)
+            say(text)
 
 
 class Score(NamedTuple):

@@ -67,7 +67,9 @@ def draw(results: dict[str, tuple[Tensor, ...]]) -> Figure:
     X, Y, predicted = results["diabetes"]
     axes[2].scatter(predicted, Y, s=16, color=plots.INDIGO, alpha=0.75, linewidth=0)
     axes[2].axline((150, 150), slope=1, color=plots.INK, linewidth=1.2)
-    axes[2].set(title="Diabetes after one year", xlabel="predicted progress", ylabel="true progress")
+    axes[2].set(
+        title="Diabetes after one year", xlabel="predicted progress", ylabel="true progress"
+    )
     return figure
 
 

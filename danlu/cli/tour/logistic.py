@@ -28,19 +28,30 @@ def fit_logistic(X, Y, watch):
     return model
 
 
-def draw(model: nn.Linear, logits: Tensor, labels: Tensor, names: list[str], watch: Watch) -> Figure:
+def draw(
+    model: nn.Linear, logits: Tensor, labels: Tensor, names: list[str], watch: Watch
+) -> Figure:
     figure, axes = plots.panels((1.15, 1.1, 0.9))
     bins = torch.linspace(-12, 12, 33).tolist()
-    for number, (label, color) in enumerate((("malignant", plots.CINNABAR), ("benign", plots.JADE))):
+    for number, (label, color) in enumerate(
+        (("malignant", plots.CINNABAR), ("benign", plots.JADE))
+    ):
         values = logits[labels == number].clamp(-12, 12).tolist()
         axes[0].hist(values, bins=bins, color=color, alpha=0.85, label=label, rwidth=0.92)
     axes[0].axvline(0, color=plots.INK, linewidth=1.2)
-    axes[0].set(title="Held-out patients", xlabel="logit: < 0 malignant, > 0 benign", ylabel="patients")
+    axes[0].set(
+        title="Held-out patients", xlabel="logit: < 0 malignant, > 0 benign", ylabel="patients"
+    )
     axes[0].legend()
     weights = model.weight.detach()[0]
     strongest = weights.abs().topk(10).indices.flip(0)
     colors = [plots.JADE if w > 0 else plots.CINNABAR for w in weights[strongest].tolist()]
-    axes[1].barh([names[i] for i in strongest.tolist()], weights[strongest].tolist(), color=colors, height=0.7)
+    axes[1].barh(
+        [names[i] for i in strongest.tolist()],
+        weights[strongest].tolist(),
+        color=colors,
+        height=0.7,
+    )
     axes[1].axvline(0, color=plots.INK, linewidth=1)
     axes[1].set(title="The ten strongest weights")
     axes[1].grid(visible=False, axis="y")

@@ -57,7 +57,7 @@ def panels(widths: tuple[float, ...], height: float = 3.9) -> tuple[Figure, list
 
 def loss_curve(axes: Axes, curves: dict[str, list[float]], title: str = "Loss") -> None:
     """Mean training loss of each epoch, on a logarithmic scale."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     for (label, losses), color in zip(curves.items(), (CINNABAR, JADE, INDIGO)):
         epochs = range(1, len(losses) + 1)
@@ -67,6 +67,8 @@ def loss_curve(axes: Axes, curves: dict[str, list[float]], title: str = "Loss") 
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="y", which="minor", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set(title=title, xlabel="epoch")
     if len(curves) > 1:
         axes.legend()
@@ -79,8 +81,9 @@ def field(axes: Axes, probability: Any, reach: tuple[float, float, float, float]
         probability: maps points (N, 2) to N probabilities.
         reach: left, right, bottom and top of the plane.
     """
-    import danlu as torch
     from matplotlib.colors import LinearSegmentedColormap
+
+    import danlu as torch
 
     side = 160
     x, y = torch.linspace(reach[0], reach[1], side), torch.linspace(reach[2], reach[3], side)
@@ -100,8 +103,9 @@ def confusion(
     axes: Axes, labels: Tensor, predicted: Tensor, classes: list[str], title: str
 ) -> None:
     """How often each class was taken for each other one."""
-    import danlu as torch
     from matplotlib.colors import LinearSegmentedColormap
+
+    import danlu as torch
 
     count = len(classes)
     counts = torch.bincount(labels * count + predicted, minlength=count * count)
@@ -118,6 +122,7 @@ def confusion(
                     fontsize=8 if count > 5 else 12, fontweight="bold",
                     color="white" if number > most / 3 else INK,
                 )  # fmt: skip
+    axes.set_anchor("NW")
     axes.set(title=title, xlabel="predicted", ylabel="true")
     axes.set_xticks(range(count), classes)
     axes.set_yticks(range(count), classes)

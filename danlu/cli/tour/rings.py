@@ -9,7 +9,7 @@ import danlu as torch
 from danlu import Tensor, nn
 from danlu.cli.tour import plots
 from danlu.cli.tour.data import split
-from danlu.cli.tour.lesson import Lesson, Outcome, Score, Watch
+from danlu.cli.tour.lesson import Lesson, Outcome, Score
 from danlu.keras import KerasModel
 from danlu.metrics import Accuracy
 from danlu.utils.data import DataLoader, TensorDataset
@@ -17,7 +17,7 @@ from danlu.utils.data import DataLoader, TensorDataset
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-EXPECTED = 0.90  # where the rings overlap, the best boundary there is reaches 0.93
+EXPECTED = 0.88  # where the rings overlap, the best boundary there is reaches 0.93
 DATA = "rings (generated)"
 
 
@@ -66,8 +66,8 @@ def mid_level(X, Y, watch):
     net = RingNet()
     loss_fn = nn.BCEWithLogitsLoss()
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    loader = DataLoader(TensorDataset(X, Y), batch_size=20, shuffle=True)
-    for _ in watch(range(10)):
+    loader = DataLoader(TensorDataset(X, Y), batch_size=40, shuffle=True)
+    for _ in watch(range(20)):
         for features, labels in loader:
             optimizer.zero_grad()
             loss = loss_fn(net(features), labels)
@@ -113,7 +113,7 @@ def draw_rings(axes, probability, X: Tensor, Y: Tensor, reached: float) -> None:
         axes.scatter(*X[rows].T, s=7, color=color, alpha=0.8, linewidth=0)
     axes.set(
         title=f"Held-out points, {reached:.1%} right", xlim=reach[:2], ylim=reach[2:],
-        xlabel="x₁", ylabel="x₂",
+        xlabel="x₁", ylabel="x₂", xticks=range(-10, 11, 5), yticks=range(-10, 11, 5),
     )  # fmt: skip
 
 
@@ -125,6 +125,8 @@ def draw(probability, X: Tensor, Y: Tensor, score: Score) -> Figure:
 
 
 def draw_history(axes, history) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for column, label, color in (
         ("train_acc", "training", plots.CINNABAR),
         ("val_acc", "validation", plots.JADE),
@@ -135,6 +137,7 @@ def draw_history(axes, history) -> None:
         history["epoch"][best], history["val_acc"][best], "*", color=plots.GOLD, markersize=15,
         markeredgecolor=plots.INK, markeredgewidth=0.6, label="best weights",
     )  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set(title="The history that fit returns", xlabel="epoch", ylabel="accuracy")
     axes.legend()
 

@@ -46,16 +46,16 @@ class Forecaster(nn.Module):
 
 def train_forecaster(series, watch):
     """Every window of the series is a sample; the month after it is the label."""
-    windows = series.unfold(0, WINDOW + 1, 1).unsqueeze(2)  # (N, months + 1, 1)
-    x, y = windows[:, :-1], windows[:, -1]
+    starts = range(len(series) - WINDOW)
+    x = torch.stack([series[i : i + WINDOW] for i in starts]).unsqueeze(2)  # (N, months, 1)
+    y = series[WINDOW:].unsqueeze(1)  # (N, 1)
     net = Forecaster()
     loss_fn = nn.MSELoss()
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.005)
-    for _ in watch(range(300)):
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    for _ in watch(range(60)):
         optimizer.zero_grad()
         loss = loss_fn(net(x), y)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         watch.step(loss)
     return net
@@ -77,7 +77,12 @@ def draw(passengers: Tensor, predicted: Tensor, score: Score, watch: Watch) -> F
     axes[0].plot(known, passengers[:-FORECAST], color=plots.INK, linewidth=1.4, label="trained on")
     axes[0].plot(unseen, passengers[-FORECAST:], color=plots.JADE, linewidth=2, label="what came")
     axes[0].plot(
-        unseen, predicted, color=plots.CINNABAR, linewidth=2, linestyle=(0, (4, 2)), label="forecast"
+        unseen,
+        predicted,
+        color=plots.CINNABAR,
+        linewidth=2,
+        linestyle=(0, (4, 2)),
+        label="forecast",
     )
     axes[0].set(
         title=f"Two years ahead, off by {score.value:.1f} % on average",
@@ -96,7 +101,7 @@ def run(open_watch) -> Outcome:
     predicted = forecast(net, series, FORECAST).exp()
     truth = passengers[-FORECAST:]
     error = 100 * ((predicted - truth).abs() / truth).mean().item()
-    score = Score("airline passengers", "error %", error, 8.0, watch, lower_is_better=True)
+    score = Score("airline passengers", "mean error %", error, 7.0, watch, lower_is_better=True)
     return Outcome([score], draw(passengers, predicted, score, watch))
 
 

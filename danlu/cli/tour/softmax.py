@@ -28,14 +28,25 @@ def fit_softmax(X, labels, classes, watch):
     return model
 
 
-def draw_petals(axes: Axes, X: Tensor, labels: Tensor, predicted: Tensor, classes: list[str]) -> None:
+def draw_petals(
+    axes: Axes, X: Tensor, labels: Tensor, predicted: Tensor, classes: list[str]
+) -> None:
     """The flowers by the size of their petals; rings mark the ones taken for another kind."""
     for number, name in enumerate(classes):
         rows = labels == number
-        axes.scatter(*X[rows, 2:].T, s=42, color=plots.CLASSES[number], alpha=0.85, linewidth=0, label=name)
+        axes.scatter(
+            *X[rows, 2:].T, s=42, color=plots.CLASSES[number], alpha=0.85, linewidth=0, label=name
+        )
     wrong = predicted != labels
     if wrong.any():
-        axes.scatter(*X[wrong, 2:].T, s=120, facecolor="none", edgecolor=plots.INK, linewidth=1.3, label="mistaken")
+        axes.scatter(
+            *X[wrong, 2:].T,
+            s=120,
+            facecolor="none",
+            edgecolor=plots.INK,
+            linewidth=1.3,
+            label="mistaken",
+        )
     axes.set(title="Held-out irises", xlabel="petal length, cm", ylabel="petal width, cm")
     axes.legend(loc="upper left")
 

@@ -21,14 +21,14 @@ class TextNet(nn.Module):
 
     def __init__(self, words):
         super().__init__()
-        self.embedding = nn.Embedding(words, 24, padding_idx=0)
-        self.conv = nn.Conv1d(24, 48, kernel_size=3, padding=1)
-        self.dropout = nn.Dropout(0.4)
-        self.linear = nn.Linear(48, 1)
+        self.embedding = nn.Embedding(words, 16, padding_idx=0)
+        self.conv = nn.Conv1d(16, 32, kernel_size=3, padding=1)
+        self.dropout = nn.Dropout(0.3)
+        self.linear = nn.Linear(32, 1)
 
     def forward(self, x):
-        x = self.embedding(x).transpose(1, 2)  # (N, words) -> (N, 24, words)
-        x = torch.relu(self.conv(x)).amax(dim=2)  # (N, 48)
+        x = self.embedding(x).transpose(1, 2)  # (N, words) -> (N, 16, words)
+        x = torch.relu(self.conv(x)).amax(dim=2)  # (N, 32)
         return self.linear(self.dropout(x))
 
 
@@ -39,29 +39,28 @@ def train_text(X, Y, words, watch):
         net,
         loss_fn=nn.BCEWithLogitsLoss(),
         metrics_dict={"acc": Accuracy()},
-        optimizer=torch.optim.AdamW(net.parameters(), lr=2e-3),
+        optimizer=torch.optim.AdamW(net.parameters(), lr=4e-3),
     )
     model.fit(
-        (X, Y), validation_split=0.15, batch_size=64, epochs=12, patience=3,
+        (X, Y), validation_split=0.15, batch_size=128, epochs=8, patience=3,
         monitor="val_acc", mode="max", callbacks=[watch], plot=False, quiet=True, ckpt_path=None,
     )  # fmt: skip
     return model
 
 
 def draw_sentences(axes: Axes, texts: list[tuple[str, int]], probability: Tensor) -> None:
-    """Eight sentences from all over the scale, and where the network puts them."""
-    order = [i for i in probability.argsort().tolist() if 40 < len(texts[i][0]) < 95]
-    chosen = [order[round(share * (len(order) - 1))] for share in torch.linspace(0, 1, 8).tolist()]
-    for place, i in enumerate(chosen):
+    """Eight sentences in the colour of their source, and where on the scale they were put."""
+    fitting = torch.tensor([40 < len(sentence) < 95 for sentence, _ in texts])
+    for place, wanted in enumerate(torch.linspace(0.02, 0.98, 8).tolist()):
+        distance = torch.where(fitting, (probability - wanted).abs(), 1.0)
+        i = int(distance.argmin())
         sentence, label = texts[i]
+        shown = textwrap.fill(sentence.replace("`", ""), 52)
         p = probability[i].item()
         color = plots.CLASSES[1 - label]
         axes.plot([0.5, p], [place, place], color=color, linewidth=5, alpha=0.35)
         axes.plot(p, place, "o", color=color, markersize=9)
-        axes.text(
-            -0.06, place, textwrap.fill(sentence, 52), ha="right", va="center", fontsize=8.5,
-            color=color,
-        )  # fmt: skip
+        axes.text(-0.06, place, shown, ha="right", va="center", fontsize=8.5, color=color)
     axes.axvline(0.5, color=plots.INK, linewidth=1)
     axes.set(title="Held-out sentences", xlim=(-0.04, 1.04), ylim=(-0.6, 7.6), yticks=[])
     axes.set_xticks([0, 0.5, 1], [corpus.NAMES[0], "undecided", corpus.NAMES[1]])
@@ -80,7 +79,7 @@ def run(open_watch) -> Outcome:
     predicted = (probability > 0.5).to(torch.int64)
     labels = Y_test[:, 0].to(torch.int64)
     reached = (predicted == labels).float().mean().item()
-    figure, axes = plots.panels((1.5, 1), height=4.6)
+    figure, axes = plots.panels((2.1, 1), height=4.2)
     draw_sentences(axes[0], test, probability)
     title = f"{reached:.1%} of {len(test):,} right"
     plots.confusion(axes[1], labels, predicted, list(corpus.NAMES), title)

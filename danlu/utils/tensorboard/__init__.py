@@ -1,7 +1,8 @@
 """Logging for TensorBoard: ``SummaryWriter`` and the records that it writes."""
 
 try:
-    from danlu.utils.tensorboard.writer import FileWriter, SummaryWriter
+    from danlu.utils.tensorboard.event_file import FileWriter
+    from danlu.utils.tensorboard.writer import SummaryWriter
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "tensorboard":
         raise

@@ -10,8 +10,8 @@ import numpy as np
 from danlu.tensor import Tensor
 
 __all__ = [
-    "as_array", "encode_image", "encode_wave", "figure_to_pixels", "figures_to_pixels", "image_grid",
-    "to_pixels",
+    "as_array", "encode_image", "encode_wave", "figure_to_pixels", "figures_to_pixels",
+    "image_grid", "to_pixels",
 ]  # fmt: skip
 
 _COLUMNS = 8
@@ -93,7 +93,9 @@ def _checked_layout(array, dataformats, where) -> str:
     return layout
 
 
-def image_grid(images: np.ndarray, columns: int = _COLUMNS, where: str = "image_grid") -> np.ndarray:
+def image_grid(
+    images: np.ndarray, columns: int = _COLUMNS, where: str = "image_grid"
+) -> np.ndarray:
     """Pictures side by side, `columns` in a row, the last row filled up with black.
 
     Shape:
@@ -120,9 +122,7 @@ def encode_image(pixels: np.ndarray) -> bytes:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError(
-            "logging pictures needs Pillow: pip install 'danlu[vision]'"
-        ) from error
+        raise ImportError("logging pictures needs Pillow: pip install 'danlu[vision]'") from error
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     return file.getvalue()
@@ -164,7 +164,8 @@ def figures_to_pixels(figures, close: bool = True) -> np.ndarray:
     if len(sizes) != 1:
         raise ValueError(
             "add_figure: a list holds figures of one size, got heights and widths "
-            f"{sorted(sizes)}: make all with the same figsize and dpi, or log them under several tags"
+            f"{sorted(sizes)}: make all with the same figsize and dpi, or log them under several "
+            "tags"
         )
     return np.stack(pixels)
 

@@ -43,7 +43,8 @@ def write_embedding(log_dir, points, metadata, label_img, global_step, tag, meta
     path = os.path.join(log_dir, folder)
     if os.path.isdir(path):
         warnings.warn(
-            f"{where}: overwrites what was logged at step {int(step)}; give every call its global_step",
+            f"{where}: overwrites what was logged at step {int(step)}; give every call its "
+            "global_step",
             stacklevel=3,
         )
     os.makedirs(path, exist_ok=True)

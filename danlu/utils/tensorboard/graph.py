@@ -217,7 +217,7 @@ class _Recorder:
 def _paths(model) -> dict:
     """id of a module -> its path in the graph: the types, and in brackets the attributes."""
     paths = {}
-    by_name = {}
+    by_name: dict = {}
     for name, module in model.named_modules():
         parent, _, last = name.rpartition(".")
         title = type(module).__name__
@@ -257,7 +257,9 @@ class _Drawing:
         for i, tensor in enumerate(_tensors_in(outputs), 1):
             edge = edge_of(tensor)
             sources = () if edge is None else (self._source(edge, ""),)
-            self.drawn.append(_node(f"output/output.{i}", "IO Node", sources, {0: tuple(tensor.shape)}))
+            self.drawn.append(
+                _node(f"output/output.{i}", "IO Node", sources, {0: tuple(tensor.shape)})
+            )
         return self.drawn
 
     def _nodes(self, *edges) -> list:
@@ -292,7 +294,9 @@ class _Drawing:
         kind = recorder.identities.get(node) or _operator_name(node)
         sources = [*inputs, *(self._source(edge, path) for edge in node.next if edge is not None)]
         name = self.names[node] = self._unique(f"{path}/{kind}")
-        shapes = {n: recorder.shapes[node, n] for n in range(node.outputs) if (node, n) in recorder.shapes}
+        shapes = {
+            n: recorder.shapes[node, n] for n in range(node.outputs) if (node, n) in recorder.shapes
+        }
         self.drawn.append(_node(name, kind, sources, shapes, self.settings.get(path, "")))
 
     def _source(self, edge, path) -> str:

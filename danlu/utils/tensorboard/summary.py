@@ -110,11 +110,11 @@ def histogram(tag, values, bins="tensorflow", max_bins=None) -> Summary:
     filled = np.flatnonzero(counts)
     if not filled.size:
         raise ValueError(
-            f"{where}: none of the {values.size} values lies in a bin; they run from {values.min()} "
-            f"to {values.max()}, the bins from {edges[0]} to {edges[-1]}"
+            f"{where}: none of the {values.size} values lies in a bin; they run from "
+            f"{values.min()} to {values.max()}, the bins from {edges[0]} to {edges[-1]}"
         )
     first, last = filled[0], filled[-1]
-    # A bucket is known by its right edge alone, so an empty one before the first keeps its left edge.
+    # A bucket is known by its right edge alone: an empty one before the first keeps its left edge.
     return histogram_raw(
         tag, values.min(), values.max(), values.size, values.sum(), values @ values,
         edges[first : last + 2], [0, *counts[first : last + 1]],
@@ -202,7 +202,8 @@ def pr_curve(tag, labels, predictions, num_thresholds=MOST_THRESHOLDS, weights=N
         )
     thresholds = min(num_thresholds, MOST_THRESHOLDS)
     weights = np.ones(labels.shape) if weights is None else as_array(weights, where)
-    return pr_curve_raw(tag, *_pr_counts(labels, predictions, thresholds, weights, where), thresholds)
+    counts = _pr_counts(labels, predictions, thresholds, weights, where)
+    return pr_curve_raw(tag, *counts, num_thresholds=thresholds)
 
 
 def _pr_counts(labels, predictions, thresholds, weights, where):
@@ -257,8 +258,8 @@ def custom_scalars(layout) -> Summary:
             if kind == "Margin":
                 if len(tags) != 3:
                     raise AssertionError(
-                        f"custom scalars, chart {chart!r}: a Margin chart has three tags (value, lower, "
-                        f"upper), got {len(tags)}"
+                        f"custom scalars, chart {chart!r}: a Margin chart has three tags (value, "
+                        f"lower, upper), got {len(tags)}"
                     )
                 series = layout_pb2.MarginChartContent.Series(
                     value=tags[0], lower=tags[1], upper=tags[2]
@@ -268,7 +269,8 @@ def custom_scalars(layout) -> Summary:
                 content = {"multiline": layout_pb2.MultilineChartContent(tag=tags)}
             else:
                 raise ValueError(
-                    f"custom scalars, chart {chart!r}: the kind is 'Multiline' or 'Margin', got {kind!r}"
+                    f"custom scalars, chart {chart!r}: the kind is 'Multiline' or 'Margin', got "
+                    f"{kind!r}"
                 )
             made.append(layout_pb2.Chart(title=chart, **content))
         categories.append(layout_pb2.Category(title=title, chart=made))
@@ -320,12 +322,14 @@ def _checked_domains(hparam_dict, metric_dict, domains) -> dict:
             raise TypeError(f"add_hparams: {name} must be a dict, got {type(value).__name__}")
     for name, values in (domains or {}).items():
         if name not in hparam_dict:
-            raise TypeError(f"add_hparams: hparam_domain_discrete[{name!r}] names no hyperparameter")
+            raise TypeError(
+                f"add_hparams: hparam_domain_discrete[{name!r}] names no hyperparameter"
+            )
         kind = type(hparam_dict[name])
         if not isinstance(values, list) or not all(isinstance(each, kind) for each in values):
             raise TypeError(
-                f"add_hparams: hparam_domain_discrete[{name!r}] must be a list of {kind.__name__}, as "
-                f"hparam_dict[{name!r}] is one; got {values!r}"
+                f"add_hparams: hparam_domain_discrete[{name!r}] must be a list of {kind.__name__}, "
+                f"as hparam_dict[{name!r}] is one; got {values!r}"
             )
     return domains or {}
 

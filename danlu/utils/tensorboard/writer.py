@@ -5,67 +5,13 @@ from __future__ import annotations
 import os
 import time
 
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog, TaggedRunMetadata
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 from danlu.utils.tensorboard import summary
 from danlu.utils.tensorboard.arrays import figure_to_pixels, figures_to_pixels
+from danlu.utils.tensorboard.event_file import FileWriter
 
-__all__ = ["FileWriter", "SummaryWriter"]
-
-
-class FileWriter:
-    """Writes events into one file of a folder, from a thread of its own.
-
-    Args:
-        log_dir: the folder; made where it is missing.
-        max_queue: how many events may wait until an `add` waits too. Default: 10
-        flush_secs: after how many seconds at most they are on the disk. Default: 120
-        filename_suffix: what the file's name ends with. Default: ``""``
-    """
-
-    def __init__(self, log_dir, max_queue=10, flush_secs=120, filename_suffix=""):
-        self._arguments = (os.fspath(log_dir), max_queue, flush_secs, filename_suffix)
-        self.event_writer = EventFileWriter(*self._arguments)
-        self._closed = False
-
-    def get_logdir(self) -> str:
-        """The folder that the file is in."""
-        return self.event_writer.get_logdir()
-
-    def add_event(self, event, step=None, walltime=None) -> None:
-        """Write an event, at the present time if `walltime` is None."""
-        event.wall_time = time.time() if walltime is None else walltime
-        if step is not None:
-            event.step = int(step)
-        self.event_writer.add_event(event)
-
-    def add_summary(self, summary, global_step=None, walltime=None) -> None:
-        """Write a record of values."""
-        self.add_event(Event(summary=summary), global_step, walltime)
-
-    def add_graph(self, graph_profile, walltime=None) -> None:
-        """Write a graph and what is known of its run, a pair of ``GraphDef`` and ``RunMetadata``."""
-        graph, metadata = graph_profile
-        self.add_event(Event(graph_def=graph.SerializeToString()), None, walltime)
-        run = TaggedRunMetadata(tag="step1", run_metadata=metadata.SerializeToString())
-        self.add_event(Event(tagged_run_metadata=run), None, walltime)
-
-    def flush(self) -> None:
-        """Put everything on the disk."""
-        self.event_writer.flush()
-
-    def close(self) -> None:
-        """Put everything on the disk and close the file; a second call does nothing."""
-        if not self._closed:
-            self.event_writer.close()
-            self._closed = True
-
-    def reopen(self) -> None:
-        """Go on in a new file after `close()`."""
-        if self._closed:
-            self.event_writer = EventFileWriter(*self._arguments)
-            self._closed = False
+__all__ = ["SummaryWriter"]
 
 
 class SummaryWriter:
@@ -290,7 +236,9 @@ class SummaryWriter:
         else:
             self.add_image(tag, figure_to_pixels(figure, close), global_step, walltime)
 
-    def add_audio(self, tag, snd_tensor, global_step=None, sample_rate=44100, walltime=None) -> None:
+    def add_audio(
+        self, tag, snd_tensor, global_step=None, sample_rate=44100, walltime=None
+    ) -> None:
         """Log one channel of sound.
 
         Args:
@@ -307,9 +255,7 @@ class SummaryWriter:
         self._add(summary.text(tag, text_string), global_step, walltime)
 
     # ------------------------------------------------------------ models and experiments
-    def add_graph(
-        self, model, input_to_model=None, verbose=False, use_strict_trace=True
-    ) -> None:
+    def add_graph(self, model, input_to_model=None, verbose=False, use_strict_trace=True) -> None:
         """Log the graph of a model: its modules, the operators in them and what flows between.
 
         The model runs once, in evaluation mode; every module becomes a group of nodes.
@@ -391,9 +337,7 @@ class SummaryWriter:
 
         summary.checked_tag(tag, "add_embedding")
         log_dir = self._get_file_writer().get_logdir()
-        info = write_embedding(
-            log_dir, mat, metadata, label_img, global_step, tag, metadata_header
-        )
+        info = write_embedding(log_dir, mat, metadata, label_img, global_step, tag, metadata_header)
         if self._projector_config is None:
             self._projector_config = ProjectorConfig()
         self._projector_config.embeddings.append(info)
@@ -471,9 +415,7 @@ class SummaryWriter:
         """
         self._add(summary.custom_scalars(layout))
 
-    def add_custom_scalars_multilinechart(
-        self, tags, category="default", title="untitled"
-    ) -> None:
+    def add_custom_scalars_multilinechart(self, tags, category="default", title="untitled") -> None:
         """A page of custom scalars with a single chart of several series."""
         self.add_custom_scalars({category: {title: ["Multiline", tags]}})
 

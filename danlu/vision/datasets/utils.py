@@ -74,22 +74,14 @@ def download_url(
 
 def _write_whole(path: str, write: Callable[[str], None]) -> None:
     """Let `write` make a file under a temporary name beside `path`, and then give it its own."""
-    number, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".partial-")
-    os.close(number)
+    temporary = f"{path}.{os.getpid()}.partial"
     try:
         write(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        if os.path.exists(temporary):
+            os.unlink(temporary)
         raise
-
-
-def _umask() -> int:
-    """The permissions that new files do not get; mkstemp's files have the owner's alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _fetch(url: str, temporary: str, path: str) -> None:
