@@ -13,6 +13,7 @@ from danlu.autograd.grad_mode import state
 from danlu.autograd.node import LEAF, Removable
 from danlu.backend import dtypes
 from danlu.backend.device import CPU
+from danlu.protocols import PythonProtocols
 from danlu.size import Size
 
 __all__ = ["Tensor", "check_writable", "legacy_type_name", "publish_method", "rebase_history", "wrap"]
@@ -21,7 +22,7 @@ _new = object.__new__
 _ndarray = np.ndarray
 
 
-class Tensor:
+class Tensor(PythonProtocols):
     """An n-dimensional array that can record what is done with it.
 
     `Tensor(2, 3)` makes an uninitialised float tensor of that size and `Tensor([1, 2])` one with these values, as in PyTorch;
@@ -37,7 +38,7 @@ class Tensor:
 
     __slots__ = (
         "__dict__", "__weakref__", "_array", "_edge", "_generation", "_grad", "_hooks",
-        "_requires_grad", "_version", "_view",
+        "_requires_grad", "_writes", "_view",
     )  # fmt: skip
 
     _array: np.ndarray
@@ -46,7 +47,7 @@ class Tensor:
     _grad: Tensor | None
     _hooks: LeafHooks | None
     _requires_grad: bool
-    _version: list
+    _writes: list
     _view: Tensor | None
 
     __array_priority__ = 1000  # NumPy's operators give way to ours
@@ -250,8 +251,9 @@ class Tensor:
         return edge[0].hooks[edge[1]].retained_by is not None
 
     @property
-    def _is_view_of(self):
-        return self._view
+    def _version(self) -> int:
+        """How often the memory was written to in place, as PyTorch's programs read it."""
+        return self._writes[0]
 
     _base = property(lambda self: self._view)
 
@@ -339,14 +341,14 @@ class Tensor:
             self._grad = wrap(before._array + gradient)
         else:
             np.add(before._array, gradient, out=before._array, casting="unsafe")
-            before._version[0] += 1
+            before._writes[0] += 1
         if self._hooks is not None:
             for hook in list(self._hooks.after.values()):
                 hook(self)
 
     def _refresh(self) -> None:
         """Bring a view up to date after its base's history was changed by an in-place write."""
-        if self._generation != self._version[1]:
+        if self._generation != self._writes[1]:
             from danlu.autograd.views import reattach
 
             reattach(self)
@@ -365,7 +367,7 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same memory without history; in-place writes are seen on both sides."""
         made = wrap(self._array)
-        made._version = self._version
+        made._writes = self._writes
         return made
 
     def detach_(self) -> Tensor:
@@ -384,145 +386,6 @@ class Tensor:
         self._requires_grad = False
         self._view = None
         return self
-
-    # ------------------------------------------------------------ Python's protocols
-    def item(self):
-        """The value of a tensor of one element as a Python number.
-
-        Raises:
-            RuntimeError: the tensor has another number of elements.
-        """
-        array = self._array
-        if array.size != 1:
-            raise RuntimeError(
-                f"a Tensor with {array.size} elements cannot be converted to Scalar; "
-                "reduce it first, or use .tolist()"
-            )
-        value = array.item()
-        return value if value.__class__ in _NUMBERS else _plain_number(value)
-
-    def tolist(self):
-        """The values as nested lists of Python numbers."""
-        array = self._array
-        if array.dtype.name not in _PLAIN:
-            array = array.astype(np.float32)  # ml_dtypes' scalars are no Python numbers
-        return array.tolist()
-
-    def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The same memory as a NumPy array.
-
-        Args:
-            force: detach first, instead of raising for tensors that require gradients.
-
-        Raises:
-            RuntimeError: the tensor requires gradients and `force` is False.
-        """
-        if not force and state.grad and self.requires_grad:
-            raise RuntimeError(
-                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-            )
-        return self._array
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            if copy is False:
-                raise ValueError("a copy is needed to change the dtype")
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __array_wrap__(self, array, context=None, return_scalar=False):
-        if array.dtype == np.bool_:
-            return wrap(array)
-        return wrap(np.asarray(array))
-
-    def __array_namespace__(self, api_version=None):
-        from danlu.ops import namespace
-
-        return namespace
-
-    def __dlpack__(self, **options):
-        return self.numpy().__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return (1, 0)
-
-    def __bool__(self) -> bool:
-        array = self._array
-        if array.size == 1:
-            return bool(array.item())
-        if array.size == 0:
-            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
-        raise RuntimeError(
-            "Boolean value of Tensor with more than one value is ambiguous: use .any() or .all()"
-        )
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __complex__(self) -> complex:
-        return complex(self.item())
-
-    def __index__(self) -> int:
-        array = self._array
-        if array.size != 1 or array.dtype.kind not in "iub":
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(array.item())
-
-    def __len__(self) -> int:
-        if self._array.ndim == 0:
-            raise TypeError("len() of a 0-d tensor")
-        return len(self._array)
-
-    def __iter__(self):
-        if self._array.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter(self.unbind(0))
-
-    def __reversed__(self):
-        return self if self._array.ndim == 0 else self.flip(0)
-
-    def __contains__(self, element) -> bool:
-        if isinstance(element, (Tensor, int, float, complex)):
-            return bool((self == element).any())
-        raise RuntimeError(
-            "Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
-            f"{type(element)}."
-        )
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self, *, tensor_contents=None) -> str:
-        from danlu.printing import tensor_repr
-
-        return tensor_repr(self)
-
-    def __format__(self, spec: str) -> str:
-        from danlu.printing import tensor_format
-
-        return tensor_format(self, spec)
-
-    def __dir__(self):
-        return sorted(set(object.__dir__(self)))
-
-    def __copy__(self):
-        from danlu.ops.conversion import copy_of
-
-        return copy_of(self, {}, deep=False)
-
-    def __deepcopy__(self, memo):
-        from danlu.ops.conversion import copy_of
-
-        return copy_of(self, memo, deep=True)
-
-    def __reduce_ex__(self, protocol):
-        from danlu.serialization.rebuild import tensor_reduce
-
-        return tensor_reduce(self)
 
     def as_subclass(self, cls):
         """The same tensor as an instance of `cls`, a subclass of Tensor."""
@@ -543,16 +406,7 @@ class LeafHooks(dict):
         self.after: dict = {}
 
 
-_COPIED = ("_array", "_edge", "_grad", "_hooks", "_requires_grad", "_version", "_view")
-_NUMBERS = frozenset((float, int, bool, complex))
-_PLAIN = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split()
-)
-
-
-def _plain_number(value):
-    """A Python number from what NumPy or ml_dtypes return for their wider or narrower types."""
-    return complex(value) if isinstance(value, np.complexfloating) else float(value)
+_COPIED = ("_array", "_edge", "_grad", "_hooks", "_requires_grad", "_writes", "_view")
 
 
 def wrap(array) -> Tensor:
@@ -561,7 +415,7 @@ def wrap(array) -> Tensor:
     made._array = array
     made._edge = None
     made._requires_grad = False
-    made._version = [0, 0]
+    made._writes = [0, 0]
     made._view = None
     made._grad = None
     made._hooks = None
@@ -628,7 +482,7 @@ def rebase_history(tensor: Tensor, node) -> None:
     if tensor._view is None:
         tensor._edge = (node, 0)
         tensor._requires_grad = True
-        tensor._version[1] += 1
+        tensor._writes[1] += 1
     else:
         from danlu.autograd.views import rebase_view
 

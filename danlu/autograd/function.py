@@ -64,7 +64,7 @@ class FunctionCtx:
                 found.append(original)
                 continue
             tensor = wrap(array)
-            tensor._version = version
+            tensor._writes = version
             if edge is not None:
                 tensor._edge, tensor._requires_grad = edge, True
             found.append(tensor)
@@ -271,13 +271,13 @@ class Function:
                     raise RuntimeError(
                         "a leaf Variable that requires grad has been used in an in-place operation."
                     )
-                each._version[0] += 1
+                each._writes[0] += 1
                 rebase_history(each, node)
                 continue
             original = each
             if id(each) in given:
                 each = wrap(each._array.view())
-                each._version = original._version
+                each._writes = original._writes
             elif each._edge is not None or each._view is not None:
                 each = wrap(each._array)
             each._edge, each._requires_grad = (node, number), True
@@ -304,8 +304,8 @@ def _saved(tensor, outputs, given):
         return None
     edge = outputs.get(id(tensor))
     if edge is not None:
-        return tensor._array, tensor._version, tensor._version[0], edge, None
-    return tensor._array, tensor._version, tensor._version[0], None, tensor
+        return tensor._array, tensor._writes, tensor._writes[0], edge, None
+    return tensor._array, tensor._writes, tensor._writes[0], None, tensor
 
 
 def once_differentiable(fn):

@@ -57,7 +57,7 @@ def increment_version(tensor) -> None:
         >>> torch.autograd.graph.increment_version(x)
     """
     for each in (tensor,) if isinstance(tensor, Tensor) else tensor:
-        each._version[0] += 1
+        each._writes[0] += 1
 
 
 class _Handles:

@@ -88,7 +88,7 @@ def put(flat, where, values, accumulate):
 def reattach(view) -> None:
     """Give a view the history that its base has now."""
     base = view._view
-    view._generation = view._version[1]
+    view._generation = view._writes[1]
     edge = edge_of(base)
     if edge is None:
         return
@@ -114,7 +114,7 @@ def rebase_view(view, inner) -> None:
     node.where = positions(view._array, base._array)
     base._edge = (node, 0)
     base._requires_grad = True
-    base._version[1] += 1
+    base._writes[1] += 1
 
 
 __all__ += ["FREED", "AsStridedBackward0", "CopySlices"]

@@ -200,7 +200,7 @@ def _without_memory(cls, requires_grad, device, dtype):
         Device(device)
     made = object.__new__(cls)
     known = wrap(None)
-    for slot in ("_edge", "_requires_grad", "_version", "_view", "_grad", "_hooks"):
+    for slot in ("_edge", "_requires_grad", "_writes", "_view", "_grad", "_hooks"):
         setattr(made, slot, getattr(known, slot))
     made.__dict__["_dtype"] = dtype or dtypes.get_default_dtype()
     made.requires_grad = requires_grad

@@ -189,7 +189,7 @@ def view_dtype(self, kind):
             f"self.size(-1) must be divisible by {target.itemsize // array.itemsize} to view {self.dtype!r} as "
             f"{kind!r} (different element sizes), but got {array.shape[-1]}"
         ) from None
-    made._version = self._version
+    made._writes = self._writes
     return made
 
 
@@ -221,9 +221,9 @@ def overwrite(self, array, recorded=filled) -> Tensor:
     if not self._array.flags.writeable:
         raise RuntimeError(SHARED_ELEMENTS)
     self._array[...] = array
-    self._version[0] += 1
+    self._writes[0] += 1
     if state.grad and self.requires_grad:
-        node = recorded.op.record((True,), (self,), (self._array,), (0,), self._array, (self._version,))
+        node = recorded.op.record((True,), (self,), (self._array,), (0,), self._array, (self._writes,))
         rebase_history(self, node)
     return self
 
@@ -294,12 +294,12 @@ def _copy_in_place(self, src, non_blocking=False):
             f"The size of tensor a ({list(self._array.shape)}) must match the size of tensor b "
             f"({list(src._array.shape)}): the source must broadcast to the target"
         ) from None
-    self._version[0] += 1
+    self._writes[0] += 1
     if recording:
         needs = (self.requires_grad, src.requires_grad)
         if True in needs:
             arrays = (self._array, src._array)
-            node = _copy.op.record(needs, (self, src), arrays, (), self._array, (self._version,))
+            node = _copy.op.record(needs, (self, src), arrays, (), self._array, (self._writes,))
             rebase_history(self, node)
     return self
 
@@ -327,7 +327,7 @@ publish_method("copy_", _copy_in_place)
 def _set(self, source=None, storage_offset=0, size=None, stride=None):
     """Use the memory of another tensor."""
     self._array = np.empty(0, self._array.dtype) if source is None else source._array
-    self._version[0] += 1
+    self._writes[0] += 1
     return self
 
 
@@ -343,7 +343,7 @@ def _resize(self, *sizes, memory_format=None):
     self._array = np.resize(self._array, sizes_of(sizes)) if self._array.size else np.empty(
         sizes_of(sizes), self._array.dtype
     )
-    self._version[0] += 1
+    self._writes[0] += 1
     return self
 
 
@@ -373,7 +373,7 @@ def copy_of(self, memo, deep):
     if deep:
         memo[id(self)] = made
     else:
-        made._version, made._edge, made._grad = self._version, self._edge, self._grad
+        made._writes, made._edge, made._grad = self._writes, self._edge, self._grad
     if self._grad is not None and deep:
         made._grad = copy_module.deepcopy(self._grad, memo)
     if self.__dict__:

@@ -289,12 +289,12 @@ def setitem(self, index, value) -> None:
         target[items] = _fitting(source, target, items)
     except (ValueError, IndexError) as error:
         raise _assignment_error(error, source, target, items) from None
-    self._version[0] += 1
+    self._writes[0] += 1
     if recording and True in needs:
         node = assigned.op
         plan_inputs = (self, value if tracked else None)
         recorded = node.record(
-            needs, plan_inputs, (target, source), (items, False), target, (self._version,)
+            needs, plan_inputs, (target, source), (items, False), target, (self._writes,)
         )
         if needs[1] and source.dtype != value._array.dtype:
             recorded.fix = [None, (None, value._array.dtype)]

@@ -41,7 +41,7 @@ def replace(self, function, args, kwargs):
             f"{scalar_name(self.dtype)}"
         )
     np.copyto(self._array, made._array, casting="unsafe")
-    self._version[0] += 1
+    self._writes[0] += 1
     if made._requires_grad:
         rebase_history(self, made._edge[0])
     return self

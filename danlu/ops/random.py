@@ -80,7 +80,7 @@ def _into(out, shape, dtype, fill, args) -> Tensor:
     if out._array.shape != shape:
         out._array = np.empty(shape, out._array.dtype)
     draws.fill(out._array, fill(out._array, *args))
-    out._version[0] += 1
+    out._writes[0] += 1
     return out
 
 

@@ -79,7 +79,7 @@ def _overwrite(tensor, draw, *args):
         tensor._overwritten_(placed)
     else:
         draws.fill(array, values)
-        tensor._version[0] += 1
+        tensor._writes[0] += 1
     return tensor
 
 

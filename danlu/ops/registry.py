@@ -234,7 +234,7 @@ def _unary(op):
             if input._view is not None:
                 input._refresh()
             if input._requires_grad and state.grad and result.dtype.kind in "fcV":
-                node = op.record(only, (input,), (array,), (), result, (made._version,))
+                node = op.record(only, (input,), (array,), (), result, (made._writes,))
                 if original is not array:
                     node.fix = fixes((array,), (original,))
                 made._edge = (node, 0)
@@ -284,7 +284,7 @@ def _binary(op, dunder=False):
                 needs = (input._requires_grad, other._requires_grad)
             if (needs[0] or needs[1]) and state.grad:
                 node = op.record(
-                    needs, (input, other), (a, b), (), result, (made._version,)
+                    needs, (input, other), (a, b), (), result, (made._writes,)
                 )
                 if b is not other and a.shape != b.shape:
                     node.fix = [(a.shape, None), (b.shape, None)]
@@ -402,11 +402,11 @@ def _general(op):
             if True in needs:
                 if many:
                     outs = made
-                    node = op.record(needs, tensors, arrays, params, result, [t._version for t in made])
+                    node = op.record(needs, tensors, arrays, params, result, [t._writes for t in made])
                     node.outputs = len(made)
                 else:
                     outs = (made,)
-                    node = op.record(needs, tensors, arrays, params, result, (made._version,))
+                    node = op.record(needs, tensors, arrays, params, result, (made._writes,))
                 if promote is not None:
                     node.fix = fixes(arrays, originals)
                 for number, each in enumerate(outs):
@@ -426,9 +426,9 @@ def _mark_views(made, base):
         array, source = each._array, base._array
         owner = array.base
         if array is source or (owner is not None and (owner is source or owner is source.base)):
-            each._version = base._version
+            each._writes = base._writes
             each._view = base if base._view is None else base._view
-            each._generation = base._version[1]
+            each._generation = base._writes[1]
 
 
 def write_out(out, made):
@@ -458,7 +458,7 @@ def write_out(out, made):
         np.copyto(out._array, made._array, casting="unsafe")
     else:
         out._array = made._array.astype(out._array.dtype)
-    out._version[0] += 1
+    out._writes[0] += 1
     return out
 
 
@@ -479,7 +479,7 @@ def _kept(written, arrays, tensors, with_first):
     """The inputs of an in-place call, with copies of those that the write will change, each in its place of the graph."""
     arrays, tensors = list(arrays), list(tensors)
     for i, tensor in enumerate(tensors):
-        if tensor is None or tensor._version is not written._version or not (i or with_first):
+        if tensor is None or tensor._writes is not written._writes or not (i or with_first):
             continue
         if arrays[i] is tensor._array:
             arrays[i] = arrays[i].copy()
@@ -543,9 +543,9 @@ def _inplace(op, call):
             np.copyto(target, result, casting="unsafe")
         except ValueError:
             raise RuntimeError(SHARED_ELEMENTS) from None
-        self._version[0] += 1
+        self._writes[0] += 1
         if record:
-            node = op.record(needs, tracked, arrays, params, target, (self._version,))
+            node = op.record(needs, tracked, arrays, params, target, (self._writes,))
             if promote is not None:
                 node.fix = fixes(arrays, originals)
             rebase_history(self, node)

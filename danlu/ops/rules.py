@@ -100,14 +100,14 @@ class Plan:
             return "None"
         if "list" in held:
             extra = " + tuple([(x, x[0]) for x in v])" if "out" in held else ""
-            return "tuple([(x._version, x._version[0]) for x in t])" + extra
+            return "tuple([(x._writes, x._writes[0]) for x in t])" + extra
         parts = []
         for place in held:
             if place == "out":
                 parts.append("*[(x, x[0]) for x in v]")
                 continue
             x = f"t[{place}]"
-            pair = f"({x}._version, {x}._version[0])"
+            pair = f"({x}._writes, {x}._writes[0])"
             if op.optional[place] or op.promote is not None:
                 # None, or a Python number: nothing that could be written to
                 pair = f"*(() if {x} is None or {x}.__class__ in numbers else ({pair},))"

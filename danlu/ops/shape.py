@@ -494,7 +494,7 @@ def _shape_in_place(function):
         made = function(self, *args, **kwargs)
         self._array, self._edge = made._array, made._edge
         self._requires_grad = made._requires_grad
-        self._version[0] += 1
+        self._writes[0] += 1
         return self
 
     return in_place

@@ -154,7 +154,7 @@ def _as_strided_in_place(self, size, stride, storage_offset=None):
     """Give this tensor another geometry over the same memory."""
     made = as_strided(self, size, stride, storage_offset)
     self._array = made._array
-    self._version[0] += 1
+    self._writes[0] += 1
     return self
 
 

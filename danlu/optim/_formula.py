@@ -190,7 +190,7 @@ class Bundle:
             for array, part in zip(self._arrays, self._parts):
                 array[...] = part
         for param in self.params:
-            param._version[0] += 1
+            param._writes[0] += 1
         if len(self._named) != len(self.state) * len(self.params):
             self._publish()
 
@@ -337,12 +337,12 @@ class FormulaOptimizer(Optimizer):
         """Put small parameters together that have the same dtype, kinds of state and step
         counts."""
         together: dict = {}
-        memories = Counter(id(param._version) for param in params)
+        memories = Counter(id(param._writes) for param in params)
         for place, param in enumerate(params):
             entry = self._entry(param, group)
             array = param._array
             # What shares memory with another parameter sees the other's update, so goes in turn.
-            own_memory = memories[id(param._version)] == 1
+            own_memory = memories[id(param._writes)] == 1
             small = array.size <= JOINT_SIZE and array.dtype.kind != "c"
             if self._elementwise and small and own_memory:
                 numbers = tuple([entry[name].item() for name in self._scalars])

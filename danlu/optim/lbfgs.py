@@ -90,7 +90,7 @@ class LBFGS(Optimizer):
             size = array.size * (2 if complex_ else 1)
             part = length * direction[start : start + size]
             array += (part.view(array.dtype) if complex_ else part).reshape(array.shape)
-            param._version[0] += 1
+            param._writes[0] += 1
             start += size
 
     def _evaluate(self, closure, origin: list, length, direction) -> tuple:
@@ -101,7 +101,7 @@ class LBFGS(Optimizer):
         grad = self._flat_grad()
         for param, array in zip(self._params, origin):
             param._array[...] = array
-            param._version[0] += 1
+            param._writes[0] += 1
         return loss, grad
 
     # ------------------------------------------------------------ the step

@@ -96,7 +96,7 @@ class SGD(FormulaOptimizer):
                 if weight_decay:
                     grad = grad + weight_decay * array
                 array -= rate * grad
-                param._version[0] += 1
+                param._writes[0] += 1
 
     def start(self, param, group):
         return {}  # the first gradient itself begins the momentum

@@ -102,4 +102,4 @@ class SparseAdam(Optimizer):
         square = exp_avg_sq[rows] = square + (1 - beta2) * (values**2 - square)
         rate = as_number(group["lr"]) * math.sqrt(1 - beta2**step) / (1 - beta1**step)
         param._array[rows] -= rate * (mean / (square**0.5 + group["eps"]))
-        param._version[0] += 1
+        param._writes[0] += 1

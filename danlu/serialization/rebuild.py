@@ -95,7 +95,7 @@ LEGACY_STORAGE_DTYPES = {
 def _located(tensor):
     storage, offset, stride = locate(tensor._array)
     # A shallow copy made from these parts is another tensor on this very memory.
-    storage.version = tensor._version
+    storage.version = tensor._writes
     return storage, offset, stride
 
 
@@ -107,9 +107,9 @@ def rebuild_tensor(storage, dtype, offset, size, stride, requires_grad):
         raise ValueError(f"a tensor of {dtype} cannot require gradients")
     tensor = wrap(storage.array(dtype, offset, size, stride))
     if storage.version is None:
-        storage.version = tensor._version
+        storage.version = tensor._writes
     else:
-        tensor._version = storage.version
+        tensor._writes = storage.version
     tensor._requires_grad = requires_grad
     return tensor
 

@@ -110,8 +110,8 @@ class Vocabulary:
             return [self._index[token] for token in tokens]
         except KeyError as error:
             raise KeyError(
-                f"Vocabulary.encode: {error.args[0]!r} is not in the vocabulary, which has no token "
-                "for the unknown: build it with unknown='<unk>'"
+                f"Vocabulary.encode: {error.args[0]!r} is not in the vocabulary, which has no "
+                "token for the unknown: build it with unknown='<unk>'"
             ) from None
 
     def decode(self, numbers: Iterable[int]) -> list[str]:

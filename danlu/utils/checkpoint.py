@@ -207,7 +207,7 @@ class _CheckpointNode(Node):
         self.context, self.random_state = context, random_state
         self.hooks = None
         self.versions = [
-            (each._version, each._version[0]) for each in _tensors_in((arguments, keywords))
+            (each._writes, each._writes[0]) for each in _tensors_in((arguments, keywords))
         ]
 
     def attach(self, start: int, results) -> None:

@@ -68,27 +68,27 @@ def real(rng, *shape):
 
 
 def positive(rng, *shape):
-    return np.abs(real(rng, *shape)) + 0.3
+    return np.asarray(np.abs(real(rng, *shape)) + 0.3)
 
 
 def within_one(rng, *shape):
-    return real(rng, *shape) * 0.45
+    return np.asarray(real(rng, *shape) * 0.45)
 
 
 def above_one(rng, *shape):
-    return positive(rng, *shape) + 1.1
+    return np.asarray(positive(rng, *shape) + 1.1)
 
 
 def probability(rng, *shape):
-    return within_one(rng, *shape) / 2 + 0.5
+    return np.asarray(within_one(rng, *shape) / 2 + 0.5)
 
 
 def whole(rng, *shape, low=-4, high=5):
-    return rng.integers(low, high, shape)
+    return np.asarray(rng.integers(low, high, shape))
 
 
 def mask(rng, *shape):
-    return rng.integers(0, 2, shape).astype(np.bool_)
+    return np.asarray(rng.integers(0, 2, shape)).astype(np.bool_)
 
 
 def regular(rng, *shape):

@@ -145,7 +145,7 @@ def report(lessons: list[Lesson], outcomes: list[Outcome], seconds: float) -> st
     """The table of all scores, and a line that sums it up."""
     from danlu.cli.tour.lesson import HEADINGS
 
-    rows = [HEADINGS]
+    rows: list[tuple[str, ...]] = [HEADINGS]
     for lesson, outcome in zip(lessons, outcomes):
         titles = [lesson.title] + [""] * len(outcome.scores)
         rows += [(title, *score.cells()) for title, score in zip(titles, outcome.scores)]

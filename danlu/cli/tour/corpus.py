@@ -51,12 +51,20 @@ def words(sentence: str) -> list[str]:
     return [word for word in _WORD.findall(sentence.lower()) if word not in GIVEAWAYS]
 
 
+def folder_of(package: str) -> Path:
+    """Where an installed package lies; it is not imported."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{package} is not installed", name=package)
+    return Path(spec.origin).parent
+
+
 def read() -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Sentences to train on and to test with, each with its class."""
     train: dict[str, int] = {}
     test: dict[str, int] = {}
     for label, (package, folders) in enumerate(SOURCES.items()):
-        root = Path(find_spec(package).origin).parent
+        root = folder_of(package)
         files = [path for folder in folders for path in sorted((root / folder).glob("*.py"))]
         for number, path in enumerate(files):
             part = test if number % 4 == 3 else train

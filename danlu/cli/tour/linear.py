@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import danlu as torch
 from danlu import Tensor
@@ -53,7 +53,7 @@ def diabetes() -> tuple[Tensor, Tensor]:
     return features, progress.unsqueeze(1)
 
 
-def draw(results: dict[str, tuple[Tensor, ...]]) -> Figure:
+def draw(results: dict[str, Any]) -> Figure:
     figure, axes = plots.panels((1, 1, 1))
     X, Y, predicted = results["line"]
     axes[0].scatter(predicted, Y, s=16, color=plots.JADE, alpha=0.75, linewidth=0)
@@ -74,7 +74,8 @@ def draw(results: dict[str, tuple[Tensor, ...]]) -> Figure:
 
 
 def run(open_watch) -> Outcome:
-    scores, results = [], {}
+    scores: list[Score] = []
+    results: dict[str, Any] = {}
     for name, make, data, expected in (
         ("line", the_line, "line (generated)", 0.94),
         ("cubic", the_cubic, "cubic (generated)", 0.98),

@@ -111,8 +111,8 @@ def table(lessons: list[Lesson], outcomes: list[Outcome]) -> str:
         for place, score in enumerate(outcome.scores):
             *cells, met = map(html.escape, score.cells())
             link = f'<a href="#{lesson.name}">{html.escape(lesson.title)}</a>' if place == 0 else ""
-            cells = "".join(f"<td{right(i)}>{cell}</td>" for i, cell in enumerate(cells, 1))
-            rows.append(f'<tr><td>{link}</td>{cells}<td class="{met.lower()}">{met}</td></tr>')
+            middle = "".join(f"<td{right(i)}>{cell}</td>" for i, cell in enumerate(cells, 1))
+            rows.append(f'<tr><td>{link}</td>{middle}<td class="{met.lower()}">{met}</td></tr>')
     return f"<table>{''.join(rows)}</table>"
 
 

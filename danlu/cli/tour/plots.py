@@ -14,7 +14,7 @@ INK, MUTED, RULE, PAPER = "#26221f", "#8a8178", "#e4dccf", "#fffdf9"
 CINNABAR, JADE, INDIGO, GOLD = "#c23b2a", "#2a8478", "#38578c", "#d79a2b"
 CLASSES = (CINNABAR, JADE, INDIGO)
 
-STYLE = {
+STYLE: Any = {
     "figure.facecolor": PAPER,
     "figure.dpi": 130,
     "savefig.facecolor": PAPER,
@@ -48,9 +48,10 @@ STYLE = {
 def panels(widths: tuple[float, ...], height: float = 3.9) -> tuple[Figure, list[Axes]]:
     """A wide figure with panels of these relative widths side by side."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(10.4, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.09, wspace=0.05)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.09, wspace=0.05)
+    figure = Figure(figsize=(10.4, height), layout=layout)
     axes = figure.subplots(1, len(widths), width_ratios=widths)
     return figure, list(axes)
 

@@ -109,7 +109,7 @@ def draw_rings(axes, probability, X: Tensor, Y: Tensor, reached: float) -> None:
     reach = (-11.0, 11.0, -11.0, 11.0)
     plots.field(axes, probability, reach)
     inner = Y[:, 0] > 0.5
-    for rows, color in ((inner, plots.CINNABAR), (~inner, plots.JADE)):
+    for rows, color in ((inner, plots.CINNABAR), (inner.logical_not(), plots.JADE)):
         axes.scatter(*X[rows].T, s=7, color=color, alpha=0.8, linewidth=0)
     axes.set(
         title=f"Held-out points, {reached:.1%} right", xlim=reach[:2], ylim=reach[2:],

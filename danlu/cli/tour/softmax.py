@@ -32,21 +32,18 @@ def draw_petals(
     axes: Axes, X: Tensor, labels: Tensor, predicted: Tensor, classes: list[str]
 ) -> None:
     """The flowers by the size of their petals; rings mark the ones taken for another kind."""
-    for number, name in enumerate(classes):
-        rows = labels == number
+    length, width = X[:, 2], X[:, 3]
+    for number, (name, color) in enumerate(zip(classes, plots.CLASSES)):
+        of_kind = labels == number
         axes.scatter(
-            *X[rows, 2:].T, s=42, color=plots.CLASSES[number], alpha=0.85, linewidth=0, label=name
+            length[of_kind], width[of_kind], s=42, color=color, alpha=0.85, linewidth=0, label=name
         )
     wrong = predicted != labels
     if wrong.any():
         axes.scatter(
-            *X[wrong, 2:].T,
-            s=120,
-            facecolor="none",
-            edgecolor=plots.INK,
-            linewidth=1.3,
-            label="mistaken",
-        )
+            length[wrong], width[wrong], s=120, facecolor="none", edgecolor=plots.INK,
+            linewidth=1.3, label="mistaken",
+        )  # fmt: skip
     axes.set(title="Held-out irises", xlabel="petal length, cm", ylabel="petal width, cm")
     axes.legend(loc="upper left")
 

@@ -98,7 +98,7 @@ def _update(running, value, momentum):
     array = running._array
     array *= 1 - momentum
     array += value * momentum
-    running._version[0] += 1
+    running._writes[0] += 1
 
 
 def _update_running(running_mean, running_var, mean, scale, eps, count, momentum):

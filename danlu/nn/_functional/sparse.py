@@ -34,7 +34,7 @@ def _renormalize(weight, indices, max_norm, norm_type):
     is_long = lengths > max_norm
     scale = max_norm / (lengths[is_long] + 1e-7)
     table[rows[is_long]] *= scale.astype(table.dtype)[:, None]
-    weight._version[0] += 1
+    weight._writes[0] += 1
 
 
 def embedding(

@@ -203,7 +203,7 @@ def pr_curve(tag, labels, predictions, num_thresholds=MOST_THRESHOLDS, weights=N
     thresholds = min(num_thresholds, MOST_THRESHOLDS)
     weights = np.ones(labels.shape) if weights is None else as_array(weights, where)
     counts = _pr_counts(labels, predictions, thresholds, weights, where)
-    return pr_curve_raw(tag, *counts, num_thresholds=thresholds)
+    return _pr_record(tag, counts, thresholds)
 
 
 def _pr_counts(labels, predictions, thresholds, weights, where):
@@ -235,14 +235,17 @@ def pr_curve_raw(
     num_thresholds=MOST_THRESHOLDS,
 ) -> Summary:  # fmt: skip
     """The same from counts that are already known, one per threshold."""
+    where = f"add_pr_curve_raw({tag!r}, ...)"
+    counts = (true_positive, false_positive, true_negative, false_negative, precision, recall)
+    return _pr_record(tag, [as_array(each, where) for each in counts], num_thresholds)
+
+
+def _pr_record(tag, counts, num_thresholds) -> Summary:
     from tensorboard.plugins.pr_curve.plugin_data_pb2 import PrCurvePluginData
 
     checked_tag(tag, "add_pr_curve")
-    where = f"add_pr_curve({tag!r}, ...)"
-    counts = (true_positive, false_positive, true_negative, false_negative, precision, recall)
-    rows = np.stack([as_array(each, where) for each in counts]).astype(np.float32)
     content = PrCurvePluginData(version=0, num_thresholds=min(num_thresholds, MOST_THRESHOLDS))
-    proto = tensor_util.make_tensor_proto(rows)
+    proto = tensor_util.make_tensor_proto(np.stack(counts).astype(np.float32))
     return _summary(tag, "pr_curves", content.SerializeToString(), tensor=proto)
 
 
