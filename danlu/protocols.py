@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from danlu.autograd.grad_mode import state
+
 __all__ = ["PythonProtocols"]
 
 _NUMBERS = frozenset((float, int, bool, complex))

@@ -440,7 +440,7 @@ def memory_owner(array):
     return array
 
 
-_LEGACY_NAMES = {
+LEGACY_NAMES = {
     "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
     "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte",
     "bool": "Bool", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
@@ -449,7 +449,7 @@ _LEGACY_NAMES = {
 
 def legacy_type_name(kind: dtypes.dtype) -> str:
     """PyTorch's old name of a tensor type: `torch.FloatTensor`."""
-    return f"torch.{_LEGACY_NAMES.get(kind.name, kind.name.title())}Tensor"
+    return f"torch.{LEGACY_NAMES.get(kind.name, kind.name.title())}Tensor"
 
 
 SHARED_ELEMENTS = (

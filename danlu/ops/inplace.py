@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.autograd.grad_mode import state
+from danlu.autograd.node import LEAF
 from danlu.backend import dtypes
-from danlu.ops.registry import scalar_name
-from danlu.tensor import check_writable, publish_method, rebase_history, wrap
+from danlu.ops.calls import arrays_of, fixes
+from danlu.ops.messages import not_tensor, scalar_name, translated
+from danlu.ops.promotion import promoted_arrays
+from danlu.tensor import SHARED_ELEMENTS, check_writable, publish_method, rebase_history, wrap
 
 
 def publish_inplace(function, name=None):
@@ -45,3 +48,86 @@ def replace(self, function, args, kwargs):
     if made._requires_grad:
         rebase_history(self, made._edge[0])
     return self
+
+
+# ---------------------------------------------------------------- of operators
+def _kept(written, arrays, tensors, with_first):
+    """The inputs of an in-place call, with copies of those that the write will change, each in its place of the graph."""
+    arrays, tensors = list(arrays), list(tensors)
+    for i, tensor in enumerate(tensors):
+        if tensor is None or tensor._writes is not written._writes or not (i or with_first):
+            continue
+        if arrays[i] is tensor._array:
+            arrays[i] = arrays[i].copy()
+        stand_in = wrap(arrays[i])
+        stand_in._edge = tensor._edge or (tensor, LEAF)
+        tensors[i] = stand_in
+    return arrays, tensors
+
+
+def _is_weak(array, number) -> bool:
+    """Whether NumPy's operators take this number without changing the array's dtype."""
+    return array.dtype.kind == "f" and number.__class__ in (float, int)
+
+
+def in_place_call(op):
+    fn = op.fn
+    promote = op.promote
+    tails = op.tails
+
+    def call_inplace(self, *args, **kwargs):
+        try:
+            target = self._array
+        except AttributeError:
+            raise not_tensor(op, 0, self) from None
+        recording = state.grad
+        if recording:
+            check_writable(self)
+        if not kwargs and len(args) + 1 in tails:
+            values = (self, *args, *tails[len(args) + 1])
+        else:
+            values, _ = op.bind((self, *args), kwargs)
+        originals, tracked = arrays_of(op, values[: op.tensors])
+        params = values[op.tensors :]
+        needs = (False,)
+        if recording and op.differentiable:
+            needs = tuple([t is not None and t.requires_grad for t in tracked])
+        if promote and not (len(originals) == 2 and _is_weak(target, originals[1])):
+            arrays = promoted_arrays(originals, op.to_float)
+        else:
+            arrays = originals
+        record = True in needs
+        if record and op.plan(needs).saves_arrays:
+            arrays, tracked = _kept(self, arrays, tracked, op.plan(needs).saves_first)
+        try:
+            result = fn(*arrays, *params)
+        except ValueError as error:
+            raise translated(op, arrays, error) from None
+        if result.shape != target.shape:
+            raise RuntimeError(
+                f"output with shape {list(target.shape)} doesn't match the broadcast shape "
+                f"{list(result.shape)}"
+            )
+        if result.dtype is not target.dtype:
+            kind = dtypes.of_array(result)
+            if not dtypes.can_cast(kind, self.dtype):
+                raise RuntimeError(
+                    f"result type {scalar_name(kind)} can't be cast to the desired output type "
+                    f"{scalar_name(self.dtype)}"
+                )
+        try:
+            np.copyto(target, result, casting="unsafe")
+        except ValueError:
+            raise RuntimeError(SHARED_ELEMENTS) from None
+        self._writes[0] += 1
+        if record:
+            node = op.record(needs, tracked, arrays, params, target, (self._writes,))
+            if promote is not None:
+                node.fix = fixes(arrays, originals)
+            rebase_history(self, node)
+        return self
+
+    call_inplace.__name__ = op.name + "_"
+    call_inplace.__qualname__ = f"Tensor.{op.name}_"
+    call_inplace.__doc__ = f"In-place version of `{op.name}`: writes the result into this tensor."
+    return call_inplace

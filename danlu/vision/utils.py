@@ -10,7 +10,7 @@ import danlu
 from danlu.tensor import Tensor
 from danlu.vision.transforms.functional import pil_to_tensor, to_pil_image
 
-__all__ = ["draw_bounding_boxes", "draw_segmentation_masks", "make_grid", "save_image"]
+__all__ = ["draw_bounding_boxes", "make_grid", "save_image"]
 
 
 @danlu.no_grad()
@@ -203,34 +203,3 @@ def draw_bounding_boxes(
         if labels is not None:
             draw.text((box[0] + width + 1, box[1] + width + 1), labels[number], fill=colour)
     return back(pil_to_tensor(picture))
-
-
-@danlu.no_grad()
-def draw_segmentation_masks(image, masks, alpha: float = 0.8, colors=None) -> Tensor:
-    """An image with masks painted over it.
-
-    Args:
-        image: (3, H, W) or (1, H, W), bytes or floats in [0, 1].
-        masks: (N, H, W) or (H, W), booleans.
-        alpha: how much of the colour shows, from 0 to 1. Default: 0.8.
-        colors: a name or RGB tuple, or a list of them. Default: different ones.
-
-    Raises:
-        TypeError: `image` is no tensor.
-        ValueError: other sizes, or masks that are not booleans.
-    """
-    pixels, back = _as_bytes(image)
-    masks = masks[None] if masks.ndim == 2 else masks
-    if masks.ndim != 3 or masks.shape[-2:] != image.shape[-2:]:
-        raise ValueError(
-            f"masks (N, {image.shape[1]}, {image.shape[2]}) expected, got a tensor of size "
-            f"{masks.shape}"
-        )
-    if masks.dtype != danlu.bool:
-        raise ValueError(f"The masks must be of dtype bool. Got {masks.dtype}")
-    painted = pixels.clone()
-    for mask, colour in zip(masks, _colours(colors, len(masks))):
-        paint = danlu.tensor(colour, dtype=danlu.uint8)[:, None, None]
-        painted = danlu.where(mask, paint, painted)
-    mixed = pixels * (1 - alpha) + painted * alpha
-    return back(danlu.where(masks.any(0), mixed, pixels.float()).to(danlu.uint8))

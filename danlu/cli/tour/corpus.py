@@ -43,7 +43,8 @@ def sentences(path: Path) -> Iterator[str]:
         for paragraph in docstring.split("\n\n"):
             if ">>>" not in paragraph and "::" not in paragraph:
                 for sentence in _SENTENCE.findall(" ".join(paragraph.split())):
-                    yield _DEFAULT.sub("", sentence)
+                    if "--" not in sentence:  # the rule under a heading
+                        yield _DEFAULT.sub("", sentence)
 
 
 def words(sentence: str) -> list[str]:
