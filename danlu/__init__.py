@@ -103,7 +103,7 @@ newaxis = None
 # Loaded when first used: a program that does not ask for them does not wait for them.
 _SUBMODULES = frozenset(
     "accelerator amp backends compat cuda distributed fft func jit keras linalg metrics multiprocessing nn optim "
-    "overrides printing random serialization special testing text types utils version vision".split()
+    "overrides printing random serialization special tabular testing text types utils version vision".split()
 )
 _ELSEWHERE = {
     "save": "serialization", "load": "serialization", "compile": "compiler",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from danlu.autograd.grad_mode import state
@@ -32,10 +30,7 @@ class PythonProtocols:
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-        _array: np.ndarray
-
-        def __getattr__(self, name: str) -> Any: ...
+    _array: np.ndarray
 
     def item(self):
         """The value of a tensor of one element as a Python number.

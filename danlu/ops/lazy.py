@@ -12,7 +12,9 @@ METHODS = {
         "cholesky cholesky_inverse cholesky_solve cross det dist geqrf inverse logdet lu lu_solve matrix_exp "
         "matrix_power norm orgqr ormqr pinverse qr slogdet svd triangular_solve"
     ),
+    "ops.activation": "hardshrink prelu relu relu_",
     "ops.signal": "istft stft",
+    "ops.softmax": "log_softmax softmax",
 }  # fmt: skip
 # Module -> its functions that are names of `danlu` too.
 _FUNCTIONS = {

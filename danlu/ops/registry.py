@@ -228,8 +228,9 @@ def operator(
             as_dunder = two_operands and each.startswith("__")
             publish_method(each, binary(op, dunder=True) if as_dunder else call)
         if inplace:
-            publish_method(op.name + "_", in_place_call(op))
-            call.inplace = getattr(Tensor, op.name + "_")
+            call.inplace = in_place_call(op)
+            if method:
+                publish_method(op.name + "_", call.inplace)
         return call
 
     return define if fn is None else define(fn)

@@ -98,7 +98,7 @@ def take(xp, live, step):
 
 
 def state(xp, tensor):
-    version = tensor._version if xp is torch else tensor._version[0]
+    version = tensor._version
     return tuple(tensor.shape), tensor.requires_grad, tensor.is_leaf, version
 
 
