@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from danlu.ops.creation import finish, kind_or_default, ones
+from danlu.ops.padding import pad
 from danlu.ops.registry import scalar_name
 from danlu.tensor import publish_method
 
@@ -139,7 +140,6 @@ def stft(
 
 
 def _padded(input, amount, mode):
-    from danlu.nn.functional import pad
 
     lead = (1,) * (3 - input._array.ndim)
     wide = pad(input.reshape((*lead, *input._array.shape)), (amount, amount), mode)
@@ -182,7 +182,6 @@ def istft(
         raise RuntimeError("window overlap add min: 1: the windows leave samples uncovered (NOLA)")
     signal = signal / weight
     if length is not None and signal._array.shape[-1] < length:
-        from danlu.nn.functional import pad
 
         signal = pad(signal, (0, length - signal._array.shape[-1]))
     return signal
