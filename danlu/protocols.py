@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from danlu.autograd.grad_mode import state
@@ -30,7 +32,7 @@ class PythonProtocols:
 
     __slots__ = ()
 
-    _array: np.ndarray
+    _array: Any  # Tensor's slot; a property in parameters that have no shape yet
 
     def item(self):
         """The value of a tensor of one element as a Python number.

@@ -41,7 +41,6 @@ class Tensor(PythonProtocols):
         "_requires_grad", "_writes", "_view",
     )  # fmt: skip
 
-    _array: np.ndarray
     _edge: tuple | None
     _generation: int
     _grad: Tensor | None
@@ -137,7 +136,12 @@ class Tensor(PythonProtocols):
         """Elements to skip in memory to get to the next index, per dimension."""
         array = self._array
         if array.size:
-            strides = tuple([each // array.itemsize for each in array.strides])
+            strides = [each // array.itemsize for each in array.strides]
+            for i in range(array.ndim - 1, -1, -1):
+                if strides[i] == 0 and array.shape[i] == 1:
+                    # NumPy gives 0 to a new dimension, PyTorch the step over what follows
+                    strides[i] = strides[i + 1] * array.shape[i + 1] if i + 1 < array.ndim else 1
+            strides = tuple(strides)
         else:  # NumPy keeps no strides for empty arrays: those of a contiguous one, as PyTorch's
             steps = [1]
             for size in array.shape[:0:-1]:

@@ -28,6 +28,9 @@ class device:
 
     __slots__ = ("index", "type")
 
+    index: int | None
+    type: str
+
     def __init__(self, type, index: int | None = None):
         if isinstance(type, device):
             type, index = type.type, type.index if index is None else index

@@ -33,6 +33,8 @@ class AliasLoader(Loader):
         # The import system has just written the alias's spec into danlu's module.
         module.__spec__ = self.own_spec
         register_shadowed(module)
+        if module.__name__ == "danlu.utils.data":
+            rename_classes(module)
 
 
 class StandInLoader(Loader):
@@ -73,6 +75,21 @@ def register_shadowed(package: ModuleType) -> None:
                 for target in candidates(child)
             ):
                 sys.modules.setdefault(child, package)
+
+
+renamed: list[tuple[type, str]] = []
+
+
+def rename_classes(package: ModuleType) -> None:
+    """Let the classes of the data pipeline name PyTorch's modules as their home, for programs print them:
+    `<class 'torch.utils.data.dataset.Subset'>`. Pickles made meanwhile name them so, too."""
+    for name, module in list(sys.modules.items()):
+        if not name.startswith(package.__name__ + ".") or "._" in name:
+            continue
+        for each in list(vars(module).values()):
+            if isinstance(each, type) and each.__module__ == name:
+                renamed.append((each, name))
+                each.__module__ = "torch" + name.removeprefix("danlu")
 
 
 def is_ours(name: str) -> bool:
@@ -178,6 +195,9 @@ def uninstall() -> None:
             delattr(package, last)  # written by the import system for an alias
     sys.modules.update(put_aside)
     put_aside.clear()
+    for each, home in renamed:
+        each.__module__ = home
+    renamed.clear()
     danlu.__version__ = version.__version__
     if "multiprocessing.spawn" in sys.modules:
         workers.withdraw(sys.modules["multiprocessing.spawn"])

@@ -122,7 +122,7 @@ _lstsq_result = return_type(
 DRIVERS = (None, "gels", "gelsy", "gelsd", "gelss")
 
 
-def lstsq(A, B, rcond=None, *, driver=None):
+def lstsq(A, B, rcond=None, *, driver=None, out=None):
     """The X that minimises ||A X - B||, of least norm if there are several.
 
     Args:
@@ -167,4 +167,5 @@ def lstsq(A, B, rcond=None, *, driver=None):
     if driver == "gels":
         rank = wrap(np.zeros(0, np.int64))
     solution = solution.squeeze(-1) if vector else solution
-    return _lstsq_result((solution, residuals, rank, values))
+    made = _lstsq_result((solution, residuals, rank, values))
+    return made if out is None else write_out(out, made)

@@ -6,13 +6,21 @@ import numpy as np
 
 from danlu.linalg._checks import adjoint
 from danlu.linalg._factors import cholesky, geqrf, householder_product, qr as _qr, reflected
-from danlu.linalg._inverse import det, inv as inverse, logdet, slogdet, solve_triangular
+from danlu.linalg._inverse import (
+    det,
+    logdet,
+    slogdet,
+    solve_triangular,
+    triangular_solution,
+)
+from danlu.linalg._inverse import inv as inverse
 from danlu.linalg._least_squares import matrix_rank, pinv
 from danlu.linalg._lu import lu_solve as _lu_solve, lu_unpack, old_lu as lu
 from danlu.linalg._norms import matrix_norm, vector_norm
 from danlu.linalg._products import cross as _cross, matrix_exp, matrix_power, vander as _vander
 from danlu.linalg._spectral import svd as _svd
-from danlu.ops.registry import return_type, write_out
+from danlu.ops.registry import Array, operator, return_type, write_out
+from danlu.ops.rules import sum_to
 from danlu.tensor import publish_method
 
 __all__ = [
@@ -96,7 +104,7 @@ def vander(x, N=None, increasing=False):
     if x._array.ndim != 1:
         raise RuntimeError("x must be a one-dimensional tensor.")
     N = x._array.shape[0] if N is None else N
-    found = _vander(x, max(N, 2))[:, :N]
+    found = _vander(x, N=max(N, 2))[:, :N]
     return found if increasing else found.flip(-1)
 
 
@@ -108,9 +116,23 @@ def cholesky_inverse(L, upper=False, *, out=None):
 
 def cholesky_solve(B, L, upper=False, *, out=None):
     """The X with A X = B, from the Cholesky factor of A."""
+    return _from_cholesky(B, L, bool(upper), out=out)
+
+
+@operator(method=False, name="CholeskySolve")
+def _from_cholesky(B: Array, L: Array, upper):
     lower = adjoint(L) if upper else L
-    made = solve_triangular(adjoint(lower), solve_triangular(lower, B, upper=False), upper=True)
-    return made if out is None else write_out(out, made)
+    half = triangular_solution.op.fn(lower, B, False, True, False)
+    return triangular_solution.op.fn(adjoint(lower), half, True, True, False)
+
+
+@_from_cholesky.vjp
+def _(g, out, B_shape, L, upper):
+    """Of X = A^-1 B with A = L L^H (L^H L if `upper`); PyTorch takes all of L for variable, not one triangle."""
+    to_b = _from_cholesky.on(g, L, upper)
+    to_a = to_b @ adjoint(out)
+    to_a = -(to_a + adjoint(to_a))
+    return sum_to(to_b, tuple(B_shape)), sum_to(L @ to_a if upper else to_a @ L, tuple(L.shape))
 
 
 def lu_solve(b, LU_data, LU_pivots, *, out=None):

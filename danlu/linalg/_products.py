@@ -159,7 +159,7 @@ def cross(input, other, *, dim=-1, out=None):
     return made if out is None else write_out(out, made)
 
 
-def vander(x, N=None):
+def vander(x, *, N=None):
     """The Vandermonde matrix: the powers 0 to N - 1 of each element.
 
     Shape:

@@ -79,7 +79,7 @@ def _scaled(other, alpha):
         raise RuntimeError(
             "For integral input tensors, argument alpha must not be a floating point number."
         )
-    return other * alpha
+    return other * (weak(alpha, other) if hasattr(other, "dtype") else alpha)
 
 
 @operator(promote="same", inplace=True, method=("mul", "multiply", "__mul__", "__rmul__"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from danlu.autograd.grad_mode import state
 from danlu.backend import dtypes
-from danlu.ops.messages import not_tensor, scalar_name, shape_error, translated
+from danlu.ops.messages import not_tensor, scalar_name, translated
 from danlu.ops.promotion import promoted_arrays
 from danlu.tensor import Tensor, wrap
 
@@ -54,7 +54,10 @@ def unary(op):
         original = array
         if to_float and array.dtype.kind in "biu":
             array = array.astype(dtypes.get_default_dtype().numpy)
-        result = fn(array)
+        try:
+            result = fn(array)
+        except TypeError as error:
+            raise translated(op, (array,), error) from None
         if result.__class__ is not _ndarray:
             result = np.asarray(result)
         made = wrap(result)
@@ -90,12 +93,15 @@ def binary(op, dunder=False):
             kind = a.dtype.kind
             if kind != "f" or b.__class__ is complex:
                 return general(input, other, out=out)
-            result = fn(a, b)
+            try:
+                result = fn(a, b)
+            except TypeError as error:
+                raise translated(op, (a, b), error) from None
         elif a.dtype is b.dtype and not (to_float and a.dtype.kind in "biu"):
             try:
                 result = fn(a, b)
-            except ValueError as error:
-                raise shape_error(a, b, error) from None
+            except (ValueError, TypeError) as error:
+                raise translated(op, (a, b), error) from None
         else:
             return general(input, other, out=out)
         if result.__class__ is not _ndarray:
@@ -173,7 +179,7 @@ def general(op):
             arrays = promoted_arrays(arrays, op.to_float)
         try:
             result = fn(arrays, *params) if is_list else fn(*arrays, *params)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise translated(op, arrays, error) from None
         if result.__class__ is _ndarray:
             made = wrap(result)

@@ -13,6 +13,11 @@ __all__ = [
 ]  # fmt: skip
 
 
+def sort_key(x):
+    """What to sort by: ml_dtypes' numbers do not put NaN last."""
+    return x.astype(np.float32) if x.dtype.kind == "V" else x
+
+
 def _extreme(name, reduce, arg):
     """max and min: one tensor, two tensors, or values and indices along a dimension."""
     pair = return_type(name, ("values", "indices"))
@@ -125,7 +130,8 @@ _pair_aminmax = return_type("aminmax", ("min", "max"))
 def aminmax(input, *, dim=None, keepdim=False, out=None):
     """The smallest and the largest elements, as a named tuple (min, max)."""
     dims = () if dim is None else dim
-    return _pair_aminmax((amin(input, dims, keepdim), amax(input, dims, keepdim)))
+    made = _pair_aminmax((amin(input, dims, keepdim), amax(input, dims, keepdim)))
+    return made if out is None else write_out(out, made)
 
 
 def _arg(name, arg, word):
@@ -158,9 +164,9 @@ def _middle(name, last):
         if input.ndim == 0:
             return input.copy(), np.zeros((), np.int64)
         where = axis(dim, input.ndim)
-        order = np.argsort(input, axis=where, kind="stable")
+        order = np.argsort(sort_key(input), axis=where, kind="stable")
         count = np.asarray(input.shape[where])
-        if input.dtype.kind == "f":
+        if input.dtype.kind in "fV":
             missing = np.isnan(input).sum(axis=where, keepdims=True)
             if last:  # nanmedian: the median of the numbers alone
                 place = (count - missing - 1) // 2

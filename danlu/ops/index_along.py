@@ -154,10 +154,11 @@ def select_scatter(input, src, dim, index):
 
 
 @composite(method=True)
-def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
+def slice_scatter(input, src, dim=0, start=None, end=None, step=1, *, out=None):
     """A copy of input with a slice along `dim` replaced."""
     part = slice(start, end, step)
-    return assigned(input, src, (slice(None),) * axis(dim, input._array.ndim) + (part,), False)
+    where = axis(dim, input._array.ndim)
+    return assigned(input, src, (slice(None),) * where + (part,), False, out=out)
 
 
 @composite(method=True)

@@ -7,9 +7,9 @@ import numpy as np
 from danlu.autograd.grad_mode import state
 from danlu.backend import dtypes
 from danlu.ops.inplace import publish_inplace
-from danlu.ops.registry import NUMBERS, Array, composite, ns, operator, scalar_name
+from danlu.ops.registry import NUMBERS, Array, composite, ns, operator, scalar_name, write_out
 from danlu.ops.rules import sum_to
-from danlu.tensor import Tensor, check_writable, publish_method, rebase_history, wrap
+from danlu.tensor import SHARED_ELEMENTS, Tensor, check_writable, publish_method, rebase_history, wrap
 
 __all__ = [
     "argwhere", "masked_fill", "masked_scatter", "masked_select", "nonzero", "nonzero_static", "where",
@@ -95,6 +95,8 @@ def _index_array(item):
                 f"indices (got {type(item[0]).__name__ if len(item) else type(item).__name__})"
             )
         return array, False
+    if isinstance(item, str):
+        raise TypeError(f"new(): invalid data type 'str': {item!r} is no index of a tensor")
     try:
         return item.__index__(), True
     except (AttributeError, TypeError):
@@ -130,6 +132,28 @@ def check_positions(positions, size, dim) -> None:
     if low < -size or high >= size:
         bad = int(low if low < -size else high)
         raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
+
+
+def in_two_steps(items):
+    """A view and then a gather that together mean this index; None if NumPy reads it as PyTorch does.
+
+    An int takes its dimension away before the arrays beside it are looked at, in PyTorch; NumPy counts it as one of
+    them, which moves the result's dimensions where something stands between.
+    """
+    places = [i for i, e in enumerate(items) if e.__class__ is int or isinstance(e, np.ndarray)]
+    ints = [i for i in places if items[i].__class__ is int]
+    if not ints or places[-1] - places[0] + 1 == len(places):
+        return None
+    view, rest = [], []
+    for item in items:
+        if isinstance(item, np.ndarray):
+            view += [slice(None)] * (item.ndim if item.dtype == np.bool_ else 1)
+            rest.append(item)
+        else:
+            view.append(item)
+            if item.__class__ is not int:
+                rest.append(Ellipsis if item is Ellipsis else slice(None))
+    return tuple(view), tuple(rest)
 
 
 def _view_name(items):
@@ -230,6 +254,9 @@ def getitem(self, index):
                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert it to a number"
             )
         return _view_name(items)(self, items)
+    steps = in_two_steps(items)
+    if steps is not None:
+        return picked(_view_name(steps[0])(self, steps[0]), steps[1])
     return picked(self, items)
 
 
@@ -278,7 +305,11 @@ def _(g, index):
 def setitem(self, index, value) -> None:
     """`x[index] = value`: the value is cast to x's dtype and broadcast to the selected shape."""
     target = self._array
-    items, _ = parsed(index, target.shape)
+    items, basic = parsed(index, target.shape)
+    steps = None if basic else in_two_steps(items)
+    if steps is not None:
+        setitem(_view_name(steps[0])(self, steps[0]), steps[1], value)
+        return
     recording = state.grad
     if recording:
         check_writable(self)
@@ -334,6 +365,8 @@ def _fitting(source, target, items):
 
 
 def _assignment_error(error, source, target, items):
+    if not target.flags.writeable:
+        return RuntimeError(SHARED_ELEMENTS)
     if isinstance(error, IndexError):
         return _position_error(target.shape, items)
     part = target[items].shape
@@ -472,8 +505,10 @@ def nonzero(input, *, as_tuple=False, out=None):
         array = input._array.reshape(1) if input._array.ndim == 0 else input._array
         return tuple(wrap(np.ascontiguousarray(each)) for each in np.nonzero(array))
     if input._array.ndim == 0:
-        return wrap(np.zeros((int(bool(input._array)), 0), np.int64))
-    return wrap(np.argwhere(input._array).astype(np.int64, copy=False))
+        made = wrap(np.zeros((int(bool(input._array)), 0), np.int64))
+    else:
+        made = wrap(np.argwhere(input._array).astype(np.int64, copy=False))
+    return made if out is None else write_out(out, made)
 
 
 @composite(method=True)
@@ -482,7 +517,7 @@ def nonzero_static(input, *, size, fill_value=-1, out=None):
     found = nonzero(input)._array[:size]
     rows = np.full((size, found.shape[1]), fill_value, np.int64)
     rows[: len(found)] = found
-    return wrap(rows)
+    return wrap(rows) if out is None else write_out(out, wrap(rows))
 
 
 @composite(method=True)

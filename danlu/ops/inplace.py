@@ -43,6 +43,8 @@ def replace(self, function, args, kwargs):
             f"result type {scalar_name(made.dtype)} can't be cast to the desired output type "
             f"{scalar_name(self.dtype)}"
         )
+    if not self._array.flags.writeable:
+        raise RuntimeError(SHARED_ELEMENTS)
     np.copyto(self._array, made._array, casting="unsafe")
     self._writes[0] += 1
     if made._requires_grad:
@@ -101,7 +103,7 @@ def in_place_call(op):
             arrays, tracked = _kept(self, arrays, tracked, op.plan(needs).saves_first)
         try:
             result = fn(*arrays, *params)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise translated(op, arrays, error) from None
         if result.shape != target.shape:
             raise RuntimeError(

@@ -170,7 +170,8 @@ def column_stack(tensors, *, out=None):
 @operator(method=False, view=True, name="Unbind")
 def _unbind(input: Array, dim=0):
     where = axis(dim, input.ndim)
-    return tuple(np.moveaxis(input, where, 0)[i, ...] for i in range(input.shape[where]))
+    rows = np.moveaxis(input, where, 0) if where else input
+    return tuple([rows[i, ...] for i in range(input.shape[where])])
 
 
 @_unbind.vjp

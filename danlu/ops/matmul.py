@@ -282,11 +282,11 @@ def kron(input, other, *, out=None):
     return made if out is None else write_out(out, made)
 
 
-def chain_matmul(*matrices):
+def chain_matmul(*matrices, out=None):
     """The product of several matrices, from left to right in the cheapest order."""
     from danlu import linalg
 
-    return linalg.multi_dot(matrices)
+    return linalg.multi_dot(matrices, out=out)
 
 
 # ---------------------------------------------------------------- einsum

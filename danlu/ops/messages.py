@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.backend import dtypes
 from danlu.tensor import LEGACY_NAMES
 
 __all__ = ["dimension_error", "not_tensor", "scalar_name", "shape_error", "translated"]
@@ -38,12 +39,25 @@ def shape_error(a, b, error):
 
 
 def translated(op, arrays, error):
-    """NumPy's complaint about shapes or axes, in PyTorch's type and words."""
+    """NumPy's complaint about shapes, axes or dtypes, in PyTorch's type and words."""
+    if isinstance(error, TypeError):
+        return _unsupported(op, arrays, error)
     if isinstance(error, np.exceptions.AxisError):
         return dimension_error(error.axis, error.ndim)
     if op.promote is not None and len(arrays) == 2 and all(hasattr(a, "shape") for a in arrays):
         return shape_error(*arrays, error)
     return error
+
+
+def _unsupported(op, arrays, error):
+    """The error for a dtype that a function is not made for; other TypeErrors stay as they are."""
+    words = str(error)
+    if not ("ufunc" in words or "umpy boolean" in words or "not supported for" in words):
+        return error
+    kind = next(each.dtype for each in arrays if hasattr(each, "dtype"))
+    return RuntimeError(
+        f"\"{op.name}_cpu\" not implemented for '{scalar_name(dtypes.FROM_NUMPY[kind])}'"
+    )
 
 
 def dimension_error(dim: int, ndim: int) -> IndexError:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from danlu.ops.promotion import weak
 from danlu.ops.registry import Array, composite, elementwise, ns, operator
 from danlu.tensor import publish_method
 
@@ -188,7 +189,7 @@ absolute = abs
 @operator(inplace=True)
 def sgn(input: Array):
     """x / |x|, 0 at 0: the sign, also of complex numbers."""
-    return ns(input).sign(input)
+    return _sign(input)
 
 
 @sgn.vjp
@@ -308,7 +309,7 @@ def round(input: Array, *, decimals=0):
         return input.copy()
     if decimals == 0:
         return ns(input).round(input)
-    ten = 10.0 ** builtins_abs(decimals)
+    ten = weak(10.0 ** builtins_abs(decimals), input)
     return np.rint(input * ten) / ten if decimals > 0 else np.rint(input / ten) * ten
 
 
@@ -337,7 +338,9 @@ def _(g, input):
 @operator(promote="float", inplace=True)
 def logit(input: Array, eps=None):
     """log(x / (1 - x)), of x clamped to [eps, 1 - eps] if eps is given."""
-    x = input if eps is None else np.clip(input, eps, 1 - eps)
+    x = input
+    if eps is not None:
+        x = np.minimum(np.maximum(x, x.dtype.type(eps)), x.dtype.type(1 - eps))
     return np.log(x / (1 - x))
 
 

@@ -87,8 +87,8 @@ def cast_scalar(value, target: np.dtype) -> np.ndarray:
 
 
 def weak(number, array):
-    """A Python number that does not promote `array`: ml_dtypes' arrays take it for a float64 otherwise."""
-    return array.dtype.type(number) if array.dtype.kind == "V" and number is not None else number
+    """A Python number that does not promote `array`: NumPy would, of integers and of ml_dtypes' numbers."""
+    return array.dtype.type(number) if array.dtype.kind in "Viub" else number
 
 
 def promoted_arrays(arrays, to_float: bool):

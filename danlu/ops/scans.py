@@ -78,7 +78,12 @@ def logcumsumexp(input: Array, dim):
     """Running log(sum(exp(x))) along `dim`, without overflow."""
     if input.ndim == 0:
         return input.copy()
-    return np.logaddexp.accumulate(input, axis=axis(dim, input.ndim))
+    where = axis(dim, input.ndim)
+    if input.dtype.kind != "c":
+        return np.logaddexp.accumulate(input, axis=where)
+    top = input.real.max(axis=where, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0)
+    return (np.log(np.cumsum(np.exp(input - top), axis=where)) + top).astype(input.dtype)
 
 
 @logcumsumexp.vjp
@@ -88,9 +93,10 @@ def _(g, out, input, dim):
         return g * 1
     where = axis(dim, input.ndim)
     # sum over j >= i of g[j] exp(x[i] - out[j]), scaled by the largest -out so that nothing overflows
-    top = (-out).max(axis=where, keepdims=True) if isinstance(out, np.ndarray) else xp.max(-out, where, True)
-    weighted = xp.flip(cumsum.on(xp.flip(g * xp.exp(-out - top), axis=where), where), axis=where)
-    return weighted * xp.exp(input + top)
+    top = xp.max(-out.real, axis=where, keepdims=True)
+    scaled = g * _conj(xp.exp(-out - top))
+    weighted = xp.flip(cumsum.on(xp.flip(scaled, axis=where), where), axis=where)
+    return weighted * _conj(xp.exp(input + top))
 
 
 def _cumulative_extreme(name, better):

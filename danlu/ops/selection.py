@@ -6,7 +6,6 @@ import numpy as np
 
 from danlu.ops.indexing import where
 from danlu.ops.inplace import publish_inplace, replace
-from danlu.ops.promotion import weak
 from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, composite, ns, operator, write_out
 from danlu.tensor import Tensor, publish_method
@@ -23,7 +22,8 @@ def _clamp(input: Array, low=None, high=None):
         return ns(input).minimum(input, input.dtype.type(high))
     if high is None:
         return ns(input).maximum(input, input.dtype.type(low))
-    return input.clip(weak(low, input), weak(high, input))
+    kind = input.dtype.type
+    return ns(input).minimum(ns(input).maximum(input, kind(low)), kind(high))
 
 
 @_clamp.vjp
@@ -208,7 +208,7 @@ def corrcoef(input):
 
 
 @composite(method=True)
-def renorm(input, p, dim, maxnorm):
+def renorm(input, p, dim, maxnorm, *, out=None):
     """The slices along `dim` scaled down to a p-norm of at most `maxnorm`."""
     if p <= 0:
         raise RuntimeError("renorm: non-positive-norm not supported")
@@ -217,7 +217,8 @@ def renorm(input, p, dim, maxnorm):
 
     norms = linalg.vector_norm(input, p, others, True)
     factor = (maxnorm / (norms + 1e-7)).clamp(max=1)
-    return input * factor.to(input.dtype)
+    made = input * factor.to(input.dtype)
+    return made if out is None else write_out(out, made)
 
 
 publish_inplace(renorm)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.ops.extremes import spread
+from danlu.ops.extremes import sort_key, spread
 from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, composite, operator, return_type, write_out
 from danlu.tensor import Tensor, wrap
@@ -17,6 +17,7 @@ __all__ = [
 
 def _order(input, where, descending):
     """A stable order; NaN counts as the largest."""
+    input = sort_key(input)
     if not descending:
         return np.argsort(input, axis=where, kind="stable")
     # stable and descending: sort the reversed array upwards, and read the order backwards
@@ -100,7 +101,7 @@ def _kthvalue(input: Array, k, dim=-1, keepdim=False):
     where = axis(dim, input.ndim)
     if not 1 <= k <= input.shape[where]:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {where}")
-    order = np.argsort(input, axis=where, kind="stable")[(slice(None),) * where + (slice(k - 1, k),)]
+    order = np.argsort(sort_key(input), axis=where, kind="stable")[(slice(None),) * where + (slice(k - 1, k),)]
     values = np.take_along_axis(input, order, where)
     if not keepdim:
         values, order = values.squeeze(where), order.squeeze(where)
@@ -255,7 +256,8 @@ def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
     array = input._array.reshape(-1)
     hist, found = np.histogram(array, edges, range, density, weights)
     kind = input._array.dtype
-    return _histogram_pair((wrap(hist.astype(kind)), wrap(found.astype(kind))))
+    made = _histogram_pair((wrap(hist.astype(kind)), wrap(found.astype(kind))))
+    return made if out is None else write_out(out, made)
 
 
 def histogramdd(input, bins, *, range=None, weight=None, density=False):
@@ -277,11 +279,12 @@ _histogramdd_pair = return_type("histogramdd", ("hist", "bin_edges"))
 
 
 @composite(method=True)
-def isin(elements, test_elements, *, assume_unique=False, invert=False):
+def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None):
     """Which elements are among the test elements."""
     a = elements._array if isinstance(elements, Tensor) else np.asarray(elements)
     b = test_elements._array if isinstance(test_elements, Tensor) else np.asarray(test_elements)
-    return wrap(np.asarray(np.isin(a, b, assume_unique=assume_unique, invert=invert)))
+    made = wrap(np.asarray(np.isin(a, b, assume_unique=assume_unique, invert=invert)))
+    return made if out is None else write_out(out, made)
 
 
 # ---------------------------------------------------------------- searching

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from danlu.ops.inplace import publish_inplace, replace
-from danlu.ops.registry import Array, elementwise, ns, operator
+from danlu.ops.registry import Array, elementwise, ns, operator, write_out
 from danlu.tensor import publish_method
 
 __all__ = [
@@ -112,14 +112,15 @@ def polygamma(n, input, *, out=None):
 publish_method("polygamma", lambda self, n: polygamma(n, self))
 
 
-def mvlgamma(input, p):
+def mvlgamma(input, p, *, out=None):
     """The logarithm of the multivariate gamma function of dimension p."""
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
     from danlu.ops.creation import arange
 
     shifts = arange(0, -p, -1, dtype=input.dtype if input.is_floating_point() else None) * 0.5
-    return lgamma(input.unsqueeze(-1) + shifts).sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
+    made = lgamma(input.unsqueeze(-1) + shifts).sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
+    return made if out is None else write_out(out, made)
 
 
 publish_method("mvlgamma", mvlgamma)

@@ -1,11 +1,11 @@
 """Images: datasets, transforms, models and pictures of tensors, with torchvision's names.
 
-    >>> from danlu.vision import transforms
-    >>> transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
-    Compose(
-        ToTensor()
-        Normalize(mean=(0.5,), std=(0.5,))
-    )
+>>> from danlu.vision import transforms
+>>> transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
+Compose(
+    ToTensor()
+    Normalize(mean=(0.5,), std=(0.5,))
+)
 """
 
 from __future__ import annotations

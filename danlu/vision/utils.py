@@ -84,7 +84,9 @@ def make_grid(
     columns = min(nrow, count)
     rows = math.ceil(count / columns)
     height, width = height + padding, width + padding
-    grid = tensor.new_full((channels, height * rows + padding, width * columns + padding), pad_value)
+    grid = tensor.new_full(
+        (channels, height * rows + padding, width * columns + padding), pad_value
+    )
     for number, image in enumerate(tensor):
         top = number // columns * height + padding
         left = number % columns * width + padding
@@ -197,7 +199,9 @@ def draw_bounding_boxes(
 
     picture = to_pil_image(pixels)
     draw = ImageDraw.Draw(picture, "RGBA" if fill else "RGB")
-    for number, (box, colour) in enumerate(zip(boxes.long().tolist(), _colours(colors, len(boxes)))):
+    for number, (box, colour) in enumerate(
+        zip(boxes.long().tolist(), _colours(colors, len(boxes)))
+    ):
         inside = (*colour, 100) if fill else None
         draw.rectangle(box, width=width, outline=colour, fill=inside)
         if labels is not None:

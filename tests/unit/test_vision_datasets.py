@@ -63,7 +63,9 @@ def test_image_folder(pets):
 
 def test_image_folder_in_a_loader(pets):
     dataset = datasets.ImageFolder(
-        str(pets), transforms.ToTensor(), target_transform=lambda label: danlu.tensor([label]).float()
+        str(pets),
+        transforms.ToTensor(),
+        target_transform=lambda label: danlu.tensor([label]).float(),
     )
     images, labels = next(iter(DataLoader(dataset, batch_size=3)))
     assert images.shape == (3, 3, 3, 4)
@@ -75,7 +77,11 @@ def test_loader_and_valid_files_of_ones_own(pets):
     dataset = datasets.ImageFolder(
         pets, loader=os.path.basename, is_valid_file=lambda path: not path.endswith(".png")
     )
-    assert [dataset[i] for i in range(len(dataset))] == [("a.PNG", 0), ("notes.txt", 1), ("c.jpg", 1)]
+    assert [dataset[i] for i in range(len(dataset))] == [
+        ("a.PNG", 0),
+        ("notes.txt", 1),
+        ("c.jpg", 1),
+    ]
 
 
 def test_classes_of_ones_own(pets):
@@ -262,11 +268,11 @@ def test_batches_equal_their_samples(mnist_root, transform):
 
 
 def test_batches_respect_a_getitem_of_ones_own(mnist_root):
-    class Numbered(datasets.MNIST):
+    class MNIST(datasets.MNIST):
         def __getitem__(self, index):
             return index, *super().__getitem__(index)
 
-    dataset = Numbered(mnist_root, transform=transforms.ToTensor())
+    dataset = MNIST(mnist_root, transform=transforms.ToTensor())
     numbers, images, _ = next(iter(DataLoader(dataset, batch_size=4)))
     assert numbers.tolist() == [0, 1, 2, 3]
     assert images.shape == (4, 1, 28, 28)
@@ -471,7 +477,10 @@ def test_cifar_is_downloaded_and_unpacked(server, tmp_path):
     kind.url = url + "cifar-10-python.tar.gz"
     kind.tgz_md5 = md5((folder / "cifar-10-python.tar.gz").read_bytes())
     assert len(kind(tmp_path / "data", download=True)) == 5
-    assert sorted(os.listdir(tmp_path / "data")) == ["cifar-10-batches-py", "cifar-10-python.tar.gz"]
+    assert sorted(os.listdir(tmp_path / "data")) == [
+        "cifar-10-batches-py",
+        "cifar-10-python.tar.gz",
+    ]
     kind(tmp_path / "data", download=True)
     assert len(Handler.asked) == 1
 

@@ -59,12 +59,19 @@ def test_resnet_with_groups_dilation_and_zeros():
     np.testing.assert_allclose(scores.tolist(), expected, atol=1e-5)
 
 
-def test_resnet_trains_and_takes_another_normalisation():
+def test_resnet_trains():
+    model = models.ResNet(resnet.BasicBlock, [1, 1, 1, 1], 2)
+    model(danlu.rand(2, 3, 32, 32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert model.bn1.num_batches_tracked == 1
+
+
+def test_resnet_with_another_normalisation():
     model = models.ResNet(
         resnet.BasicBlock, [1, 1, 1, 1], 2, norm_layer=lambda width: nn.GroupNorm(8, width)
     )
-    model(danlu.rand(2, 3, 32, 32)).sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert "layer2.0.downsample.1.running_mean" not in model.state_dict()
+    assert model(danlu.rand(2, 3, 32, 32)).shape == (2, 2)
 
 
 def test_resnet_arguments_that_cannot_be():
@@ -136,11 +143,11 @@ def test_alexnet_features(small_linears):
 def test_lenet_learns():
     danlu.manual_seed(0)
     model = models.LeNet(num_classes=2, in_channels=3)
-    optimizer = danlu.optim.Adam(model.parameters(), lr=0.01)
-    images = danlu.rand(16, 3, 28, 28)
+    optimizer = danlu.optim.Adam(model.parameters(), lr=0.003)
     labels = danlu.arange(16) % 2
+    images = danlu.rand(16, 3, 28, 28) - 0.5
     images[labels == 1, :, :14] += 1
-    for _ in range(15):
+    for _ in range(20):
         loss = nn.functional.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
@@ -173,7 +180,10 @@ def test_the_old_argument_pretrained():
     with pytest.warns(UserWarning, match="deprecated"):
         assert models.resnet18(pretrained=False, num_classes=3).fc.out_features == 3
     for call in (lambda: models.resnet18(pretrained=True), lambda: models.resnet18(True)):
-        with pytest.warns(UserWarning), pytest.raises(ValueError, match="resnet18-f37072fd"):
+        with (
+            pytest.warns(UserWarning, match="pretrained"),
+            pytest.raises(ValueError, match="resnet18-f37072fd"),
+        ):
             call()
     with pytest.raises(TypeError, match="keyword arguments alone"):
         models.resnet18(None, 3)

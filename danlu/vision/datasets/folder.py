@@ -23,7 +23,9 @@ IMG_EXTENSIONS = (
 
 def has_file_allowed_extension(filename: str, extensions: str | tuple[str, ...]) -> bool:
     """Whether the name ends with one of the extensions, in upper or lower case."""
-    return filename.lower().endswith(extensions if isinstance(extensions, str) else tuple(extensions))
+    return filename.lower().endswith(
+        extensions if isinstance(extensions, str) else tuple(extensions)
+    )
 
 
 def is_image_file(filename: str) -> bool:
@@ -82,7 +84,7 @@ def make_dataset(
         def is_valid_file(path: str) -> bool:
             return has_file_allowed_extension(path, allowed)  # type: ignore[arg-type]
 
-    samples = []
+    samples: list[tuple[str, int]] = []
     empty = []
     for name in sorted(class_to_idx):
         before = len(samples)
@@ -144,7 +146,9 @@ class DatasetFolder(VisionDataset):
         self.targets = [number for _, number in self.samples]
 
     @staticmethod
-    def make_dataset(directory, class_to_idx, extensions=None, is_valid_file=None, allow_empty=False):
+    def make_dataset(
+        directory, class_to_idx, extensions=None, is_valid_file=None, allow_empty=False
+    ):
         """The samples below `directory`; a subclass may find them otherwise."""
         if class_to_idx is None:
             raise ValueError("The class_to_idx parameter cannot be None.")

@@ -97,7 +97,9 @@ def _fetch(url: str, temporary: str, path: str) -> None:
             total = None if length is None else int(length)
             received = _copy(answer, to, total, os.path.basename(path))
     except HTTPError as error:
-        raise URLError(f"{url}: the server answers {error.code} {error.reason}; {by_hand}") from error
+        raise URLError(
+            f"{url}: the server answers {error.code} {error.reason}; {by_hand}"
+        ) from error
     except OSError as error:
         reason = getattr(error, "reason", None) or error
         raise URLError(

@@ -103,6 +103,7 @@ class ImagesInMemory(VisionDataset):
     A DataLoader gets a batch whole where the transform does the same to every image.
     """
 
+    root: str | os.PathLike[str]
     data: Any
     targets: Any
 
@@ -116,9 +117,7 @@ class ImagesInMemory(VisionDataset):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         from danlu.vision._pillow import pillow
 
-        return self._transformed(
-            pillow().fromarray(self._pixels(index)), int(self.targets[index])
-        )
+        return self._transformed(pillow().fromarray(self._pixels(index)), int(self.targets[index]))
 
     def __getitems__(self, indices) -> list[tuple[Any, Any]]:
         from danlu.vision.transforms._batches import batch_transform

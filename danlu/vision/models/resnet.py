@@ -238,7 +238,9 @@ class ResNet(nn.Module):
                 conv1x1(self.inplanes, width, stride), self._norm_layer(width)
             )
         shared = (self.groups, self.base_width)
-        stage = [block(self.inplanes, planes, stride, downsample, *shared, before, self._norm_layer)]
+        stage = [
+            block(self.inplanes, planes, stride, downsample, *shared, before, self._norm_layer)
+        ]
         self.inplanes = width
         stage += [
             block(width, planes, 1, None, *shared, self.dilation, self._norm_layer)

@@ -51,7 +51,7 @@ def _table(size: int, count: int, mode: str, dtype: str) -> Table:
     return Table(np.minimum(sources, size - 1), weights, size, lengths)
 
 
-def antialiased(input, size: tuple[int, int], mode: str):
+def antialiased(input, size: list[int], mode: str):
     """Images (N, C, H, W) of floats in another size; mode is "bilinear" or "bicubic"."""
     dtype = "float64" if input._array.dtype == np.float64 else "float32"
     # A table of None leaves its dimension alone; the width goes first, as in PyTorch and Pillow.

@@ -42,9 +42,7 @@ class ColorJitter(nn.Module):
         return order, *factors
 
     def forward(self, img):
-        order, *factors = self.get_params(
-            self.brightness, self.contrast, self.saturation, self.hue
-        )
+        order, *factors = self.get_params(self.brightness, self.contrast, self.saturation, self.hue)
         changes = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
         for number in order.tolist():
             if factors[number] is not None:

@@ -106,7 +106,7 @@ def pad(image, padding: list[int], fill, mode: str):
         left, top, right, bottom = (max(each, 0) for each in padding)
     pixels = np.asarray(image)
     widths = ((top, bottom), (left, right)) + ((0, 0),) * (pixels.ndim - 2)
-    padded = pillow().fromarray(np.pad(pixels, widths, mode=mode))
+    padded = pillow().fromarray(np.pad(pixels, widths, mode))  # type: ignore[call-overload]
     if image.mode == "P":
         padded.putpalette(image.getpalette())
     return padded

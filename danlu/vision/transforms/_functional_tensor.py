@@ -28,7 +28,7 @@ def check_image(image) -> None:
 
 
 def is_tensor(image) -> bool:
-    """Whether `image` is a tensor and not a Pillow image; one without height and width is refused."""
+    """Whether `image` is a tensor, no Pillow image; one without height and width is refused."""
     if not isinstance(image, Tensor):
         return False
     check_image(image)
@@ -147,9 +147,7 @@ def _rgb_to_hsv(image):
     hue = danlu.where(
         highest == red,
         from_blue - from_green,
-        danlu.where(
-            highest == green, 2.0 + from_red - from_blue, 4.0 + from_green - from_red
-        ),
+        danlu.where(highest == green, 2.0 + from_red - from_blue, 4.0 + from_green - from_red),
     )
     return danlu.fmod(hue / 6.0 + 1.0, 1.0), saturation, highest
 
@@ -334,7 +332,7 @@ def resize(image, size: list[int], mode: str, antialias: bool):
         raise ValueError("LANCZOS is for PIL images alone: for tensors take BICUBIC")
     if antialias and mode in ("bilinear", "bicubic"):
         _check_sizes(image, size)
-        batch = antialiased(batch, tuple(size), mode)
+        batch = antialiased(batch, size, mode)
     else:
         align_corners = False if mode in ("bilinear", "bicubic") else None
         batch = nn.functional.interpolate(batch, size, mode=mode, align_corners=align_corners)

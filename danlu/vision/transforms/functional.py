@@ -343,9 +343,7 @@ def affine(
     return geometry.affine(img, matrix, mode, fill)
 
 
-def perspective(
-    img, startpoints, endpoints, interpolation=InterpolationMode.BILINEAR, fill=None
-):
+def perspective(img, startpoints, endpoints, interpolation=InterpolationMode.BILINEAR, fill=None):
     """Move the image's four points `startpoints` to `endpoints`, as a view of a plane does.
 
     Args:
