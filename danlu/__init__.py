@@ -106,7 +106,7 @@ _SUBMODULES = frozenset(
     "overrides printing random serialization special tabular testing text types utils version vision".split()
 )
 _ELSEWHERE = {
-    "save": "serialization", "load": "serialization", "compile": "compiler",
+    "save": "serialization", "load": "serialization",
     "vmap": "func", "Generator": "ops.random",
     "autocast": "amp", "get_autocast_dtype": "amp", "is_autocast_available": "amp",
     "is_autocast_enabled": "amp",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.linalg._checks import adjoint, failure, need_matrices
+from danlu.linalg._checks import adjoint, beside, failure, need_matrices
 from danlu.linalg._elimination import lu_in_place, permutation_matrix
 from danlu.linalg._inverse import solve_triangular, triangular_solution
 from danlu.ops.registry import Array, ns, operator, return_type, write_out
 from danlu.ops.selection import tril, triu
-from danlu.tensor import Tensor, publish_method, wrap
+from danlu.tensor import publish_method, wrap
 
 ZERO_PIVOT = (
     "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still want to "
@@ -26,8 +26,10 @@ def _factored(name, a, pivot):
     return packed, exchanged, info
 
 
-@operator(method=False, space="linalg", name="LinalgLu", returns=("P", "L", "U"))
-def lu(A: Array, *, pivot=True):
+_lu_triple = return_type("lu", ("P", "L", "U"), "linalg")
+
+
+def lu(A, *, pivot=True, out=None):
     """A = P L U, with a permutation P, L of unit diagonal and upper triangular U.
 
     Shape:
@@ -39,18 +41,29 @@ def lu(A: Array, *, pivot=True):
         tensor([[2., 3.],
                 [0., 1.]])
     """
+    lower, upper, exchanged = triangular_factors(A, pivot)
+    p = permutation_matrix(exchanged._array, A._array.shape[-2], A._array.dtype)
+    made = _lu_triple((wrap(p), lower, upper))
+    return made if out is None else write_out(out, made)
+
+
+@operator(method=False, space="linalg.internal", name="LinalgLu")
+def triangular_factors(A: Array, pivot):
+    """L, U and the exchanges of rows."""
     packed, exchanged, _ = _factored("lu", A, pivot)
     rows, columns = A.shape[-2:]
     k = min(rows, columns)
     lower = np.tril(packed[..., :k], -1) + np.eye(rows, k, dtype=A.dtype)
-    return permutation_matrix(exchanged, rows, A.dtype), lower, np.triu(packed[..., :k, :])
+    return lower, np.triu(packed[..., :k, :]), exchanged
 
 
-@lu.vjp
+@triangular_factors.vjp
 def _(g, outs):
-    p, lower, upper = outs
-    _, to_lower, to_upper = g
-    return p @ _gradient(lower, upper, to_lower, to_upper)
+    lower, upper, exchanged = outs
+    rows = lower.shape[-2]
+    kind = getattr(lower, "_array", lower).dtype
+    p = permutation_matrix(getattr(exchanged, "_array", exchanged), rows, kind)
+    return beside(p, lower) @ _gradient(lower, upper, g[0], g[1])
 
 
 def _gradient(lower, upper, to_lower, to_upper):
@@ -101,10 +114,8 @@ def _(g, outs):
     k = min(rows, columns)
     pivots = getattr(pivots, "_array", pivots)
     kind = getattr(packed, "_array", packed).dtype
-    eye, p = np.eye(rows, k, dtype=kind), permutation_matrix(pivots - 1, rows, kind)
-    if isinstance(packed, Tensor):
-        eye, p = wrap(eye), wrap(p)
-    lower = tril.on(packed[..., :k], -1) + eye
+    p = beside(permutation_matrix(pivots - 1, rows, kind), packed)
+    lower = tril.on(packed[..., :k], -1) + beside(np.eye(rows, k, dtype=kind), packed)
     upper = triu.on(packed[..., :k, :])
     to_lower, to_upper = tril.on(g[0][..., :k], -1), triu.on(g[0][..., :k, :])
     return p @ _gradient(lower, upper, to_lower, to_upper)

@@ -91,7 +91,8 @@ def test_reading(data):
     equal(expected, got)
     is_view = not any(isinstance(each, np.ndarray) for each in index) if isinstance(index, tuple) else True
     if 0 not in got.shape and is_view and not isinstance(index, np.ndarray):
-        assert got.stride() == expected.stride()
+        steps = zip(got.shape, got.stride(), expected.stride())
+        assert all(mine == theirs for size, mine, theirs in steps if size > 1)
     (expected * expected).sum().backward()
     (got * got).sum().backward()
     equal(a.grad, b.grad)
