@@ -206,9 +206,9 @@ def class_cross_entropy(
 
 
 @class_cross_entropy.vjp
-def _(g, outs, input_shape, target, weight, ignore_index, reduction):
+def _(g, out1, input_shape, target, weight, ignore_index, reduction):
     g_loss, g_rows = g
-    rows = outs[1]
+    rows = out1
     grad = None
     if g_loss is not None:
         flat = target.reshape((-1,))

@@ -56,8 +56,8 @@ def _extreme(name, reduce, arg):
     along = operator(method=False)(along)
 
     @along.vjp
-    def _(g, outs, input_shape, dim, keepdim):
-        return spread(g[0], outs[1], input_shape, dim, keepdim)
+    def _(g, out1, input_shape, dim, keepdim):
+        return spread(g[0], out1, input_shape, dim, keepdim)
 
     def public(input, dim=None, keepdim=False, *, out=None, other=None, axis=None, keepdims=None):
         if axis is not None:
@@ -186,8 +186,8 @@ def _middle(name, last):
     along = operator(method=False)(along)
 
     @along.vjp
-    def _(g, outs, input_shape, dim, keepdim):
-        return spread(g[0], outs[1], input_shape, dim, keepdim)
+    def _(g, out1, input_shape, dim, keepdim):
+        return spread(g[0], out1, input_shape, dim, keepdim)
 
     def public(input, dim=None, keepdim=False, *, out=None, axis=None):
         dim = dim if axis is None else axis
@@ -230,5 +230,5 @@ def mode(input: Array, dim=-1, keepdim=False):
 
 
 @mode.vjp
-def _(g, outs, input_shape, dim, keepdim):
-    return spread(g[0], outs[1], input_shape, dim, keepdim)
+def _(g, out1, input_shape, dim, keepdim):
+    return spread(g[0], out1, input_shape, dim, keepdim)

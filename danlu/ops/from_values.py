@@ -90,6 +90,8 @@ def array_from(data, dtype=None) -> np.ndarray:
     if found in "OUSV":
         return _refused(data, array, kind)
     if kind is None:
+        if found == "u" and array.size and array.max() >= 2**63:
+            raise ValueError(TOO_LARGE.format(array.max()))
         return array.astype(np.int64, copy=False) if found in "iu" else array
     if found == "c" and kind.kind != "c":
         raise TypeError("can't convert complex to float: take the real part first")
@@ -104,15 +106,20 @@ def array_from(data, dtype=None) -> np.ndarray:
     return array.astype(kind)
 
 
+TOO_LARGE = "Overflow when unpacking long long: {} does not fit into int64"
+
+
 def _refused(data, array, kind):
     flat = [data]
     while flat and isinstance(flat[0], (list, tuple)):
         flat = [x for each in flat for x in each]
+    if flat[0] is not data and isinstance(flat[0], str):
+        raise ValueError(f"too many dimensions 'str': {flat[0]!r} is no number")
     for each in flat:
         if isinstance(each, str):
             raise TypeError(f"new(): invalid data type 'str': {each!r} is no number")
-        if isinstance(each, int):
-            raise RuntimeError(f"Overflow when unpacking long long: {each} does not fit into int64")
+        if isinstance(each, int) and not -(2**63) <= each < 2**63:
+            raise ValueError(TOO_LARGE.format(each))
         if not isinstance(each, (int, float, complex)):
             raise RuntimeError(
                 f"Could not infer dtype of {type(each).__name__}: a tensor holds numbers and bools"

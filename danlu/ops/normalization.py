@@ -106,9 +106,9 @@ def native_layer_norm(
 
 
 @native_layer_norm.vjp
-def _(needs, g, outs, input, weight, normalized_shape):
+def _(needs, g, out1, out2, input, weight, normalized_shape):
     g_out, g_mean, g_scale = g
-    _, mean, scale = outs
+    mean, scale = out1, out2
     axes = _last_axes(len(normalized_shape))
     standardized = (input - mean) * scale
     grad_input = grad_weight = grad_bias = None
@@ -174,9 +174,9 @@ def batch_norm_training(input: Array, weight: Array | None, bias: Array | None, 
 
 
 @batch_norm_training.vjp
-def _(needs, g, outs, input, weight):
+def _(needs, g, out1, out2, input, weight):
     g_out, g_mean, g_scale = g
-    _, mean, scale = outs
+    mean, scale = out1, out2
     axes = _all_but_channels(len(input.shape))
     standardized = (input - mean) * scale
     grad_input = grad_weight = grad_bias = None
@@ -239,9 +239,9 @@ def native_group_norm(input: Array, weight: Array | None, bias: Array | None, nu
 
 
 @native_group_norm.vjp
-def _(needs, g, outs, input, weight, num_groups):
+def _(needs, g, out1, out2, input, weight, num_groups):
     g_out, g_mean, g_scale = g
-    _, mean, scale = outs
+    mean, scale = out1, out2
     shape = tuple(input.shape)
     groups = (shape[0], num_groups, prod(shape[1:]) // num_groups)
     standardized = (input.reshape(groups) - mean) * scale

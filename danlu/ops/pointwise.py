@@ -401,8 +401,8 @@ def frexp(input: Array):
 
 
 @frexp.vjp
-def _(g, outs):
-    return g[0] * 2.0 ** -outs[1].astype(g[0].dtype)
+def _(g, out1):
+    return g[0] * 2.0 ** -out1.astype(g[0].dtype)
 
 
 publish_method("absolute_", abs.inplace)

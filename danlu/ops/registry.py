@@ -71,8 +71,8 @@ class Operator:
             code.co_argcount : code.co_argcount + code.co_kwonlyargcount
         ]
         self.parameters = positional + self.keyword_only
-        if not {"out", "outs", "g", "needs"}.isdisjoint(self.parameters):
-            raise TypeError(f"{self.name}: out, outs, g and needs mean something else in rules")
+        if not {"out", "outs", "out0", "out1", "out2", "g", "needs"}.isdisjoint(self.parameters):
+            raise TypeError(f"{self.name}: out, g and needs mean something else in rules")
         notes = {key: str(note) for key, note in fn.__annotations__.items()}
         self.tensors = sum(notes.get(each, "").startswith("Array") for each in positional)
         self.optional = tuple("None" in notes.get(each, "") for each in positional[: self.tensors])

@@ -76,6 +76,8 @@ class Plan:
         names = op.parameters
         if name in ("out", "outs"):
             return "o", "out"
+        if name[:3] == "out" and name[3:].isdecimal():
+            return f"o[{name[3:]}]", name
         for suffix, attribute in (("_shape", ".shape"), ("_dtype", ".dtype"), ("", "")):
             base = name[: len(name) - len(suffix)] if suffix else name
             if not name.endswith(suffix) or base not in names:
@@ -105,6 +107,9 @@ class Plan:
         for place in held:
             if place == "out":
                 parts.append("*[(x, x[0]) for x in v]")
+                continue
+            if isinstance(place, str):  # out0, out1, ...: that output alone
+                parts.append(f"(v[{place[3:]}], v[{place[3:]}][0])")
                 continue
             x = f"t[{place}]"
             pair = f"({x}._writes, {x}._writes[0])"
@@ -193,6 +198,8 @@ class OperatorNode(Node):
             if isinstance(value, tuple):
                 return tuple(_attached(each, (self, i)) for i, each in enumerate(value))
             return _attached(value, (self, 0))
+        if place.__class__ is str and place != "list":
+            return _attached(value, (self, int(place[3:])))
         if place == "list":
             return tuple(_attached(each, edge) for each, edge in zip(value, self.next))
         if not isinstance(value, np.ndarray):

@@ -120,10 +120,10 @@ def _cumulative_extreme(name, better):
     op = operator(returns=("values", "indices"))(body)
 
     @op.vjp
-    def _(g, outs, input_shape, dim):
+    def _(g, out1, input_shape, dim):
         if not input_shape:
             return g[0]
-        indices = outs[1]
+        indices = out1
         return scatter_add_zeros.on(
             g[0], getattr(indices, "_array", indices), input_shape, axis(dim, len(input_shape))
         )

@@ -36,8 +36,8 @@ def _sort(input: Array, dim=-1, descending=False):
 
 
 @_sort.vjp
-def _(g, outs, input_shape, dim):
-    return spread(g[0], outs[1], input_shape, dim, True)
+def _(g, out1, input_shape, dim):
+    return spread(g[0], out1, input_shape, dim, True)
 
 
 _sorted_pair = return_type("sort", ("values", "indices"))
@@ -78,8 +78,8 @@ def _topk(input: Array, k, dim=-1, largest=True):
 
 
 @_topk.vjp
-def _(g, outs, input_shape, dim):
-    return spread(g[0], outs[1], input_shape, dim, True)
+def _(g, out1, input_shape, dim):
+    return spread(g[0], out1, input_shape, dim, True)
 
 
 _topk_pair = return_type("topk", ("values", "indices"))
@@ -109,8 +109,8 @@ def _kthvalue(input: Array, k, dim=-1, keepdim=False):
 
 
 @_kthvalue.vjp
-def _(g, outs, input_shape, dim, keepdim):
-    return spread(g[0], outs[1], input_shape, dim, keepdim)
+def _(g, out1, input_shape, dim, keepdim):
+    return spread(g[0], out1, input_shape, dim, keepdim)
 
 
 _kth_pair = return_type("kthvalue", ("values", "indices"))
