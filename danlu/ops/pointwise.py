@@ -349,7 +349,7 @@ def _(g, input, eps):
     xp = ns(g)
     if eps is None:
         inside = (input >= 0) & (input <= 1)
-        return xp.where(inside, g / (input * (1 - input)), g * math.nan)
+        return xp.where(inside, g / (input * (1 - input)), math.nan)
     inside = (input >= eps) & (input <= 1 - eps)
     safe = xp.where(inside, input, 0 * input + 0.5)
     return xp.where(inside, g / (safe * (1 - safe)), g * 0)

@@ -19,7 +19,7 @@ EXAMPLES = settings(max_examples=40, deadline=None, derandomize=True)
 NOT_SMOOTH = {
     "remainder", "fmod", "scatter_reduce", "index_reduce", "frexp", "sgn", "sign", "cholesky_solve",
     "cholesky_inverse", "maximum", "minimum", "fmax", "fmin", "amax", "amin", "max", "min", "aminmax",
-    "cdist", "linalg.eigvalsh", "linalg.lstsq",
+    "cdist", "linalg.eigvalsh", "linalg.lstsq", "mode", "cummax", "cummin", "cholesky", "linalg.cholesky",
 }  # fmt: skip
 
 
@@ -75,7 +75,9 @@ def test_first_derivative(entry):
         call, leaves = as_function_of_leaves(entry, sample)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if sum(x.numel() for x in leaves) > 40 or not call():
+            if not 0 < sum(x.numel() for x in leaves) <= 40 or not all(x.numel() for x in leaves):
+                continue
+            if not all(x.isfinite().all() for x in (*leaves, *call())):
                 continue
             assert gradcheck(call, tuple(leaves))
 

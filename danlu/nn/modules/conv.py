@@ -65,9 +65,11 @@ class _ConvNd(Module):
             raise ValueError("groups must be a positive integer")
         for name, count in (("in_channels", in_channels), ("out_channels", out_channels)):
             if count % groups:
+                divisors = math.gcd(in_channels, out_channels)
                 raise ValueError(
                     f"{name} must be divisible by groups: {name}={count} is no multiple of "
-                    f"groups={groups}"
+                    f"groups={groups}; write a divisor of {divisors}, which divides both "
+                    f"in_channels={in_channels} and out_channels={out_channels}"
                 )
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
@@ -78,8 +80,8 @@ class _ConvNd(Module):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if padding_mode not in _PADDING_MODES:
             raise ValueError(
-                f"padding_mode must be one of {set(_PADDING_MODES)}, but got "
-                f"padding_mode='{padding_mode}'"
+                f"padding_mode must be one of {', '.join(map(repr, _PADDING_MODES))}, but got "
+                f"padding_mode={padding_mode!r}"
             )
 
     def _padding_pairs(self):

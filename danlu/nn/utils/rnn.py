@@ -193,7 +193,8 @@ def _check_lengths(counts, steps, batch):
     if counts[0] > steps:
         raise RuntimeError(
             f"Expected lengths of at most the input's {steps} steps, but got a length of "
-            f"{counts[0]}"
+            f"{counts[0]}: give the lengths before padding, and batch_first=True if the first "
+            "dimension of the input is the batch"
         )
 
 
