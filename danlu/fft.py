@@ -1,6 +1,7 @@
 """Discrete Fourier transforms, as `torch.fft`, computed by numpy.fft.
 
-Three operators (complex to complex, real to complex, complex to real) carry everything; each is the adjoint of
+Three operators (complex to complex, real to complex, complex to real) carry everything; each is the
+adjoint of
 another up to the scale."""
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from danlu.ops.registry import Array, ns, operator, scalar_name, write_out
 from danlu.tensor import wrap
 
 __all__ = [
-    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn",
-    "ifftshift", "ihfft", "ihfft2", "ihfftn", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
+    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2",
+    "ifftn",
+    "ifftshift", "ihfft", "ihfft2", "ihfftn", "irfft", "irfft2", "irfftn", "rfft", "rfft2",
+    "rfftfreq", "rfftn",
 ]  # fmt: skip
 
-# NumPy scales the inverse by default ("backward"). The transposed transform runs the other way with the same scale.
+# NumPy scales the inverse by default ("backward"). The transposed transform runs the other way with
+# the same scale.
 _ADJOINT_NORM = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
 
@@ -39,7 +43,9 @@ def _(g, dims, norm, inverse):
 
 @operator(method=False, space="fft.internal", name="FftR2C")
 def real_to_complex(input: Array, dims, norm):
-    """The transform of real numbers along `dims`, of which the last keeps its non-negative frequencies."""
+    """The transform of real numbers along `dims`, of which the last keeps its non-negative
+    frequencies.
+    """
     return np.fft.rfftn(input, axes=dims, norm=norm)
 
 
@@ -51,7 +57,9 @@ def _(g, input_shape, dims, norm):
 
 @operator(method=False, space="fft.internal", name="FftC2R")
 def complex_to_real(input: Array, dims, norm, last):
-    """The real inverse transform of half a spectrum; `last` is the size of the last of `dims` in the result."""
+    """The real inverse transform of half a spectrum; `last` is the size of the last of `dims` in
+    the result.
+    """
     sizes = [*[input.shape[each] for each in dims[:-1]], last]
     return np.fft.irfftn(input, sizes, dims, norm)
 
@@ -96,7 +104,9 @@ def _norm_of(norm):
 
 
 def _need(name, input, real):
-    """Numbers that can be transformed: integers become the default dtype; complex input where it may be."""
+    """Numbers that can be transformed: integers become the default dtype; complex input where it
+    may be.
+    """
     kind = input.dtype
     if kind.is_complex and real:
         raise RuntimeError(f"{name} expects a real input tensor, but got {scalar_name(kind)}")
@@ -163,7 +173,8 @@ def _published(made, out):
 
 # ---------------------------------------------------------------- in n dimensions
 def fftn(input, s=None, dim=None, norm=None, *, out=None):
-    """The Fourier transform along several dimensions: X[k] = sum over n of x[n] exp(-2 pi i k n / N) along each.
+    """The Fourier transform along several dimensions: X[k] = sum over n of x[n] exp(-2 pi i k n /
+    N) along each.
 
     Args:
         s: sizes to cut or fill up with zeros to first; -1 keeps one.
@@ -185,7 +196,8 @@ def ifftn(input, s=None, dim=None, norm=None, *, out=None):
 
 
 def rfftn(input, s=None, dim=None, norm=None, *, out=None):
-    """`fftn` of real numbers, without the negative frequencies of the last dimension, which mirror the others.
+    """`fftn` of real numbers, without the negative frequencies of the last dimension, which mirror
+    the others.
 
     Raises:
         RuntimeError: complex input; no dimension to transform.
@@ -221,9 +233,13 @@ def irfftn(input, s=None, dim=None, norm=None, *, out=None):
 
 
 def hfftn(input, s=None, dim=None, norm=None, *, out=None):
-    """The real transform of a signal that is Hermitian in the last dimension, given by its first half."""
+    """The real transform of a signal that is Hermitian in the last dimension, given by its first
+    half.
+    """
     norm = _norm_of(norm)
-    return irfftn(_complex(_need("hfftn", input, False)).conj(), s, dim, _ADJOINT_NORM[norm], out=out)
+    return irfftn(
+        _complex(_need("hfftn", input, False)).conj(), s, dim, _ADJOINT_NORM[norm], out=out
+    )
 
 
 def ihfftn(input, s=None, dim=None, norm=None, *, out=None):
@@ -290,7 +306,9 @@ hfft2, ihfft2 = _in_two("hfft2", hfftn), _in_two("ihfft2", ihfftn)
 
 # ---------------------------------------------------------------- frequencies and their order
 def fftfreq(n, d=1.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
-    """The frequencies of `fft` of n samples at distance d, in its order: 0, 1, ..., -2, -1 over n d."""
+    """The frequencies of `fft` of n samples at distance d, in its order: 0, 1, ..., -2, -1 over n
+    d.
+    """
     made = finish(np.fft.fftfreq(n, d).astype(kind_or_default(dtype)), requires_grad, device)
     return _published(made, out)
 

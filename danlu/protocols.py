@@ -71,6 +71,10 @@ class PythonProtocols:
             )
         return self._array
 
+    def to_numpy(self) -> np.ndarray:
+        """`numpy()`, by the name that matplotlib and pandas look for."""
+        return self.numpy()
+
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:

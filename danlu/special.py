@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -31,14 +32,20 @@ gammainc, gammaincc = igamma, igammac
 
 __all__ = [
     "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "chebyshev_polynomial_t",
-    "chebyshev_polynomial_u", "chebyshev_polynomial_v", "chebyshev_polynomial_w", "digamma", "entr", "erf",
+    "chebyshev_polynomial_u", "chebyshev_polynomial_v", "chebyshev_polynomial_w", "digamma", "entr",
+    "erf",
     "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc", "gammaln",
-    "hermite_polynomial_h", "hermite_polynomial_he", "i0", "i0e", "i1", "i1e", "laguerre_polynomial_l",
-    "legendre_polynomial_p", "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "modified_bessel_i0",
-    "modified_bessel_i1", "modified_bessel_k0", "modified_bessel_k1", "multigammaln", "ndtr", "ndtri",
+    "hermite_polynomial_h", "hermite_polynomial_he", "i0", "i0e", "i1", "i1e",
+    "laguerre_polynomial_l",
+    "legendre_polynomial_p", "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp",
+    "modified_bessel_i0",
+    "modified_bessel_i1", "modified_bessel_k0", "modified_bessel_k1", "multigammaln", "ndtr",
+    "ndtri",
     "polygamma", "psi", "round", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1",
-    "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
-    "shifted_chebyshev_polynomial_w", "sinc", "softmax", "spherical_bessel_j0", "xlog1py", "xlogy", "zeta",
+    "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u",
+    "shifted_chebyshev_polynomial_v",
+    "shifted_chebyshev_polynomial_w", "sinc", "softmax", "spherical_bessel_j0", "xlog1py", "xlogy",
+    "zeta",
 ]  # fmt: skip
 
 
@@ -58,7 +65,8 @@ def _of_one(name, doc, compute, rule=None):
     return made
 
 
-# ---------------------------------------------------------------- the normal distribution and its relatives
+# ---------------------------------------------------------------- the normal distribution and its
+# relatives
 _DENSITY = 1 / math.sqrt(2 * math.pi)
 
 ndtr = _of_one(
@@ -73,7 +81,7 @@ log_ndtr = _of_one(
     "log_ndtr", "The logarithm of ndtr, accurate for large negative x.", lambda s, x: s.log_ndtr(x),
     lambda g, input: g * (2 * _DENSITY / erfcx.on(input * -math.sqrt(0.5))),
 )  # fmt: skip
-erfcx = _of_one(
+erfcx: Any = _of_one(
     "erfcx", "exp(x^2) erfc(x), which does not underflow.", lambda s, x: s.erfcx(x),
     lambda g, input, out: g * (2 * input * out - 2 / math.sqrt(math.pi)),
 )  # fmt: skip
@@ -97,9 +105,7 @@ i0e = _of_one(
     "i0e", "exp(-|x|) i0(x), which does not overflow.", lambda s, x: s.i0e(x),
     lambda g, input, out: g * (i1e.on(input) - ns(g).sign(input) * out),
 )  # fmt: skip
-i1e = _of_one(
-    "i1e", "exp(-|x|) i1(x), which does not overflow.", lambda s, x: s.i1e(x), _slope_i1e
-)
+i1e: Any = _of_one("i1e", "exp(-|x|) i1(x), which does not overflow.", lambda s, x: s.i1e(x), _slope_i1e)
 bessel_j0 = _of_one(
     "bessel_j0", "The Bessel function of the first kind of order 0.", lambda s, x: s.j0(x)
 )

@@ -25,8 +25,8 @@ _ndarray = np.ndarray
 class Tensor(PythonProtocols):
     """An n-dimensional array that can record what is done with it.
 
-    `Tensor(2, 3)` makes an uninitialised float tensor of that size and `Tensor([1, 2])` one with these values, as in PyTorch;
-    `danlu.tensor(values)` is the clearer way.
+    `Tensor(2, 3)` makes an uninitialised float tensor of that size and `Tensor([1, 2])` one with these
+    values, as in PyTorch; `danlu.tensor(values)` is the clearer way.
 
     Example:
         >>> import danlu as torch
@@ -38,7 +38,7 @@ class Tensor(PythonProtocols):
 
     __slots__ = (
         "__dict__", "__weakref__", "_array", "_edge", "_generation", "_grad", "_hooks",
-        "_requires_grad", "_writes", "_view",
+        "_requires_grad", "_view", "_writes",
     )  # fmt: skip
 
     _edge: tuple | None
@@ -136,12 +136,12 @@ class Tensor(PythonProtocols):
         """Elements to skip in memory to get to the next index, per dimension."""
         array = self._array
         if array.size:
-            strides = [each // array.itemsize for each in array.strides]
+            steps = [each // array.itemsize for each in array.strides]
             for i in range(array.ndim - 1, -1, -1):
-                if strides[i] == 0 and array.shape[i] == 1:
+                if steps[i] == 0 and array.shape[i] == 1:
                     # NumPy gives 0 to a new dimension, PyTorch the step over what follows
-                    strides[i] = strides[i + 1] * array.shape[i + 1] if i + 1 < array.ndim else 1
-            strides = tuple(strides)
+                    steps[i] = steps[i + 1] * array.shape[i + 1] if i + 1 < array.ndim else 1
+            strides = tuple(steps)
         else:  # NumPy keeps no strides for empty arrays: those of a contiguous one, as PyTorch's
             steps = [1]
             for size in array.shape[:0:-1]:

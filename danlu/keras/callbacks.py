@@ -12,10 +12,11 @@ from collections import deque
 
 from danlu.keras.checkpoint import save_atomically
 from danlu.keras.plots import VisMetric
-from danlu.keras.progress import VisProgress
+from danlu.keras.progress import BatchBars, VisProgress
 from danlu.keras.utils import compact, evaluating, now, say
 
 __all__ = [
+    "BatchBars",
     "EpochCheckpoint",
     "MiniLogCallback",
     "TensorBoardCallback",

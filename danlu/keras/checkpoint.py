@@ -59,17 +59,19 @@ class _LazyFile:
 class BestWeights:
     """Keeps the weights of the epoch with the best monitored value, in memory and in a file.
 
-    The first of equal values is the best; NaN is never best.
+    The first of equal values is the best; NaN is never best. The optimizer's averages are kept with
+    them, so that a later `fit` goes on from one moment and not from two.
 
     Args:
         net: the network.
+        optimizer: its optimizer.
         path: the file of the best weights, or None.
         mode: ``"min"`` or ``"max"``.
     """
 
-    def __init__(self, net, path, mode):
-        self.net, self.mode = net, mode
-        self.value, self.epoch, self.weights = None, None, None
+    def __init__(self, net, optimizer, path, mode):
+        self.net, self.optimizer, self.mode = net, optimizer, mode
+        self.value, self.epoch, self.weights, self.averages = None, None, None, None
         self._file = _LazyFile(path)
 
     def judge(self, epoch, value):
@@ -82,13 +84,17 @@ class BestWeights:
                 return False
         self.value, self.epoch = value, epoch
         self.weights = copied_weights(self.net)
+        self.averages = _copied(self.optimizer.state_dict()["state"])
         self._file.put(self.weights)
         return True
 
     def restore(self):
-        """Puts the best weights back into the network, if there are any."""
-        if self.weights is not None:
-            self.net.load_state_dict(self.weights)
+        """Puts the best weights back into the network, if there are any, and the optimizer's averages
+        into the optimizer; its options, such as the learning rate, stay."""
+        if self.weights is None:
+            return
+        self.net.load_state_dict(self.weights)
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": self.averages})
 
     def flush(self):
         """Brings the file up to date."""
@@ -120,7 +126,7 @@ class RunRecord:
                 "net": copied_weights(model.net),
                 "optimizer": _copied(model.optimizer.state_dict()),
                 "lr_scheduler": None if scheduler is None else _copied(scheduler.state_dict()),
-                "best": [best.value, best.epoch, best.weights],
+                "best": [best.value, best.epoch, best.weights, best.averages],
                 "random": RandomStates(*self.loaders).states,
             }
         )
@@ -139,7 +145,7 @@ class RunRecord:
         model.optimizer.load_state_dict(state["optimizer"])
         if model.lr_scheduler is not None and state["lr_scheduler"] is not None:
             model.lr_scheduler.load_state_dict(state["lr_scheduler"])
-        best.value, best.epoch, best.weights = state["best"]
+        best.value, best.epoch, best.weights, best.averages = state["best"]
         model.history.update(state["history"])
         RandomStates(*self.loaders).restore(state["random"])
         return state["epoch"]

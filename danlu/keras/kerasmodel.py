@@ -12,16 +12,16 @@ from danlu.keras.callbacks import WandbCallback
 from danlu.keras.checkpoint import BestWeights, RunRecord, save_atomically, step_on_plateau
 from danlu.keras.data import as_loader, features_of, rows_of, split_validation
 from danlu.keras.plots import VisMetric
-from danlu.keras.progress import VisProgress
+from danlu.keras.progress import BatchBars, VisProgress
 from danlu.keras.trainer import (
     EpochRunner,
     StepRunner,
     as_metrics,
-    length_of,
     tell_metrics_the_scores,
 )
 from danlu.keras.utils import compact, emphasis, evaluating, say
 
+_DEVICE_SIGNS = {"cpu": "🐌", "cuda": "⚡️"}
 HOOKS = (
     "on_fit_start",
     "on_train_epoch_start",
@@ -144,7 +144,7 @@ class KerasModel(nn.Module):
             callbacks: objects with any of the methods in `danlu.keras.kerasmodel.HOOKS`, called as
                 ``hook(model)``.
             plot: draw the monitored metric: live in a notebook, elsewhere into ``history.png`` at
-                the end. Default: True
+                the end. Without it every pass over the data gets a bar. Default: True
             wandb: log to Weights & Biases; True, or the project's name. Default: False
             quiet: print nothing. Default: None, the same as False
             mixed_precision: ``"no"`` (default) or ``"bf16"``.
@@ -180,10 +180,10 @@ class KerasModel(nn.Module):
         self.accelerator = Accelerator(mixed_precision, cpu, gradient_accumulation_steps)
         self.net.to(self.accelerator.device)
         device = self.accelerator.device.type
-        say(emphasis(f"🚀 {device} is used"), quiet=quiet)
+        say(emphasis(f"{_DEVICE_SIGNS.get(device, '🚀')} {device} is used"), quiet=quiet)
 
         callbacks = self._callbacks(callbacks, plot, wandb, quiet)
-        best = BestWeights(self.net, ckpt_path, mode)
+        best = BestWeights(self.net, self.optimizer, ckpt_path, mode)
         record = None
         self.epoch = 0
         if resume:
@@ -249,7 +249,8 @@ class KerasModel(nn.Module):
             **self.step_options,
         )
         runner = self.EpochRunner(step)
-        runner.progress = next((c for c in callbacks if isinstance(c, VisProgress)), None)
+        shows = (VisProgress, BatchBars)
+        runner.progress = next((c for c in callbacks if isinstance(c, shows)), None)
         hook = "on_train_batch_end" if stage == "train" else "on_validation_batch_end"
         if any(hasattr(callback, hook) for callback in callbacks):
             runner.after_batch = lambda: self._call(callbacks, hook) and stage == "train"
@@ -261,15 +262,12 @@ class KerasModel(nn.Module):
 
         Args:
             val_data: as `fit` takes it.
-            quiet: do not print them. Default: False
+            quiet: do not print them after a bar. Default: False
             batch_size: of arrays and datasets. Default: 32
         """
         val_data = as_loader(val_data, name="val_data", batch_size=batch_size)
         self.net.to(self.accelerator.device)
-        values = self._epoch("val", val_data, ())
-        shown = ", ".join(f"{name}={compact(value)}" for name, value in values.items())
-        say(f"[{length_of(val_data) or '?'} batches] {shown}", quiet=quiet)
-        return values
+        return self._epoch("val", val_data, () if quiet else [BatchBars(width=0)])
 
     def predict(self, data, batch_size=1024):
         """The network's output for every row, in eval mode and without gradients, as one tensor on
@@ -318,8 +316,8 @@ class KerasModel(nn.Module):
                 )
         if plot and not any(isinstance(c, VisMetric) for c in callbacks):
             callbacks.insert(0, VisMetric(quiet=bool(quiet)))
-        if not quiet and not any(isinstance(c, VisProgress) for c in callbacks):
-            callbacks.insert(0, VisProgress())
+        if not quiet and not any(isinstance(c, (VisProgress, BatchBars)) for c in callbacks):
+            callbacks.insert(0, VisProgress() if plot else BatchBars())
         if wandb:
             callbacks.append(
                 WandbCallback(project=wandb) if isinstance(wandb, str) else WandbCallback()
@@ -340,7 +338,7 @@ class KerasModel(nn.Module):
             return
         if self._out_of_patience:
             stale = self.epoch - (self.best_epoch or 0)
-            text = f"{self.monitor} without improvement in {stale} epoch, early stopping"
+            text = f"{self.monitor} without improvement in {stale} epoch,early stopping"
             say(emphasis(text), quiet=quiet)
         if self.best_epoch is None:
             say(

@@ -9,7 +9,7 @@ import time
 
 from danlu.keras.utils import in_notebook, say
 
-_NO_MATPLOTLIB = "no plot: matplotlib is missing (pip install 'danlu[plot]')"
+_NO_MATPLOTLIB = "no plot: matplotlib is missing (pip install 'danlu[keras]')"
 
 
 def plot_metric(dfhistory, metric):
@@ -29,7 +29,7 @@ def plot_metric(dfhistory, metric):
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError("plot_metric needs matplotlib: pip install 'danlu[plot]'") from error
+        raise ImportError("plot_metric needs matplotlib: pip install 'danlu[keras]'") from error
     columns = list(dfhistory.columns)
     train = f"train_{metric}" if f"train_{metric}" in columns else metric
     if train not in columns:

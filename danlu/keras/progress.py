@@ -1,4 +1,5 @@
-"""The progress of a run: a bar on a terminal, HTML in a notebook, plain lines elsewhere."""
+"""The progress of a run: a bar on a terminal, HTML in a notebook, plain lines elsewhere; or a bar for
+every pass over the data."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ import shutil
 import sys
 import time
 
-from danlu.keras.utils import compact, in_notebook, say
+from danlu.keras.utils import compact, emphasis, in_notebook, printlog, say
 
 _SECONDS_BETWEEN_REFRESHES = 0.2
+_NARROWEST_BAR = 10
 _CLEAR_LINE = "\r\x1b[2K"
 _STYLE = """<style>
 progress::-webkit-progress-bar {background-color: #CDCDCD; width: 100%;}
@@ -87,6 +89,9 @@ class VisProgress:
         self._batch_text = f"{share}[{done}/{total or '?'}] [{stage}: {shown}]"
         self._show()
 
+    def end_pass(self, done, log):
+        """Called after every pass over the data; the line of the epoch tells of all of them."""
+
     def text_bar(self, done, total, width=20):
         """A bar of `width` characters."""
         filled = int(width * done / total) if total else 0
@@ -150,3 +155,68 @@ def _medium():
     if in_notebook():
         return "notebook"
     return "terminal" if sys.stdout is not None and sys.stdout.isatty() else "lines"
+
+
+class BatchBars:
+    """Prints a rule with the time, the epoch, a bar for its training and one for its validation, and a
+    line when the monitored value is the best so far.
+
+    On a terminal the bars grow, at most five times a second; elsewhere a bar is printed when it is
+    full.
+
+    Args:
+        width: of the lines, in characters; more where the values need it. Default: 100
+
+    Example::
+
+        >>> from danlu.keras.progress import BatchBars
+        >>> BatchBars(width=60).bar(8, 8, 1.1, {"val_mae": 1.5625, "val_loss": 3.89412})
+        '100%|██████████| 8/8 [00:01<00:00,  7.27it/s, val_loss=3.89, val_mae=1.56]'
+    """
+
+    def __init__(self, width=100):
+        self.width = width
+        self._begin, self.next_refresh, self._live = 0.0, math.inf, False
+        self.begin_pass()
+
+    def begin_pass(self):
+        """Starts the clock of the next bar."""
+        self._live = sys.stdout is not None and sys.stdout.isatty()
+        self._begin = time.monotonic()
+        self.next_refresh = self._begin if self._live else math.inf
+
+    def on_train_epoch_start(self, model):
+        printlog(f"Epoch {model.epoch} / {model.epochs}")
+        self.begin_pass()
+
+    def on_validation_epoch_end(self, model):
+        if model.best_epoch == model.epoch:
+            say(emphasis(f"reach best {model.monitor} : {model.best_value}"))
+
+    def refresh(self, stage, done, total, losses):
+        """Shows how far the running pass is; called when `next_refresh` has come."""
+        self.next_refresh = time.monotonic() + _SECONDS_BETWEEN_REFRESHES
+        say(_CLEAR_LINE + self.bar(done, total, time.monotonic() - self._begin, losses), end="")
+
+    def end_pass(self, done, log):
+        """Prints the full bar with the values of the pass."""
+        clear = _CLEAR_LINE if self._live else ""
+        say(clear + self.bar(done, done, time.monotonic() - self._begin, log))
+        self.begin_pass()
+
+    def bar(self, done, total, seconds, log):
+        """The bar as a line of `width` characters, or longer where the values take more."""
+        rate = done / max(seconds, 1e-9)
+        pace = f"{rate:5.2f}it/s" if rate >= 1 else f"{1 / rate:5.2f}s/it"
+        left = _clock((total - done) / rate) if total else "?"
+        values = "".join(f", {name}={_three_digits(log[name])}" for name in sorted(log))
+        share = f"{100 * done / total:3.0f}%" if total else ""
+        counts = f"{done}/{total or '?'} [{_clock(seconds)}<{left}, {pace}{values}]"
+        room = max(self.width - len(share) - len(counts) - 3, _NARROWEST_BAR)
+        filled = int(room * done / total) if total else 0
+        return f"{share}|{'█' * filled}{' ' * (room - filled)}| {counts}"
+
+
+def _three_digits(value):
+    """A number with three significant digits, as progress bars print it."""
+    return str(value) if isinstance(value, int) else f"{value:.3g}"

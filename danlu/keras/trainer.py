@@ -100,7 +100,7 @@ class EpochRunner:
         quiet: show no progress. Default: False
 
     Attributes:
-        progress: None, or what shows it (see `VisProgress`).
+        progress: None, or what shows it (see `VisProgress` and `BatchBars`).
         after_batch: None, or a function called after every batch; the epoch ends when it returns
             True.
     """
@@ -130,7 +130,10 @@ class EpochRunner:
             raise ValueError(f"the {self.stage} data holds no batch")
         log = losses.means()
         log.update((name, number(value)) for name, value in values.items())
-        return {**log, **self.metric_values(), **self.learning_rate()}
+        log = {**log, **self.metric_values(), **self.learning_rate()}
+        if progress is not None:
+            progress.end_pass(losses.count, log)
+        return log
 
     def batches(self, dataloader):
         """The batches on the run's device; tells the accelerator which completes the gradients."""

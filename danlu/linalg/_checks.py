@@ -22,7 +22,8 @@ def need_matrices(name, a) -> None:
     """
     if a.ndim < 2:
         raise RuntimeError(
-            f"linalg.{name}: The input tensor A must have at least 2 dimensions, but it has {a.ndim}."
+            f"linalg.{name}: The input tensor A must have at least 2 dimensions, but it has "
+            f"{a.ndim}."
         )
     need_floating(name, a)
 

@@ -13,12 +13,14 @@ def _size(x):
 
 
 def lu_in_place(a):
-    """Overwrite contiguous matrices with their factors: U in the upper triangle, L without its unit diagonal below.
+    """Overwrite contiguous matrices with their factors: U in the upper triangle, L without its unit
+    diagonal below.
 
     Rows are exchanged so that every pivot is the largest of its column (Golub and Van Loan, Matrix
     Computations, 4th ed., algorithm 3.4.1).
 
-    Returns: the row (from 0) that was exchanged with row i in step i, per matrix, and per matrix the position
+    Returns: the row (from 0) that was exchanged with row i in step i, per matrix, and per matrix
+    the position
     (from 1) of the first zero pivot, or 0.
     """
     *batch, rows, columns = a.shape

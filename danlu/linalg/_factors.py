@@ -20,7 +20,8 @@ from danlu.tensor import wrap
 
 # ---------------------------------------------------------------- Cholesky
 NOT_POSITIVE = (
-    "The factorization could not be completed because the input is not positive-definite (the leading "
+    "The factorization could not be completed because the input is not positive-definite (the "
+    "leading "
     "minor of order {} is not positive-definite)."
 )
 
@@ -82,7 +83,8 @@ _cholesky_ex_pair = return_type("cholesky_ex", ("L", "info"), "linalg")
 def cholesky_ex(A, *, upper=False, check_errors=False, out=None):
     """`cholesky` with a code per matrix instead of an exception (unless `check_errors`).
 
-    Returns: (L, info); info is 0, or the order of the first leading minor that is not positive-definite (L is
+    Returns: (L, info); info is 0, or the order of the first leading minor that is not
+    positive-definite (L is
     then NaN).
     """
     codes = np.zeros(A._array.shape[:-2], np.int32)
@@ -111,12 +113,14 @@ def qr(A: Array, mode="reduced"):
         A: (*, m, n); Q: (*, m, k); R: (*, k, n).
 
     Raises:
-        RuntimeError: another mode; in the backward pass, where the mode leaves columns of Q undetermined.
+        RuntimeError: another mode; in the backward pass, where the mode leaves columns of Q
+            undetermined.
     """
     need_matrices("qr", A)
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
-            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', "
+            "or "
             "'complete'"
         )
     if mode == "r":
@@ -133,12 +137,14 @@ def _(g, outs, A_shape, mode):
     m, n = A_shape[-2:]
     if mode == "r":
         raise RuntimeError(
-            "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use "
+            "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please "
+            "use "
             "linalg.qr(A, mode='reduced') if you are going to differentiate through linalg.qr."
         )
     if mode == "complete" and m > n:
         raise RuntimeError(
-            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols: use "
+            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols: "
+            "use "
             "mode='reduced'"
         )
     q, r = outs
@@ -171,7 +177,9 @@ def _square_qr_gradient(q, r, to_q, to_r):
 
 @operator(method="geqrf", name="Geqrf", returns=("a", "tau"))
 def geqrf(input: Array):
-    """QR as LAPACK stores it: R in the upper triangle, and the Householder vectors below it, scaled by `tau`."""
+    """QR as LAPACK stores it: R in the upper triangle, and the Householder vectors below it, scaled
+    by `tau`.
+    """
     need_matrices("geqrf", input)
     packed, tau = np.linalg.qr(input, "raw")
     return packed.swapaxes(-1, -2).copy(), tau
@@ -181,7 +189,8 @@ def householder_product(A, tau, *, out=None):
     """The first n columns of the product of the reflections I - tau[i] v[i] v[i]^H.
 
     Args:
-        A: the vectors v[i] below its diagonal (their i-th element is 1, and those before it 0), as `geqrf` leaves them.
+        A: the vectors v[i] below its diagonal (their i-th element is 1, and those before it 0), as
+            `geqrf` leaves them.
         tau: one factor per reflection.
 
     Shape:
@@ -205,7 +214,9 @@ def householder_product(A, tau, *, out=None):
 
 
 def reflected(A, tau, other, left, transpose):
-    """Q, the product of the Householder reflections in A and tau, or Q^H, times `other` (or `other` times it)."""
+    """Q, the product of the Householder reflections in A and tau, or Q^H, times `other` (or `other`
+    times it).
+    """
     vectors = tril(A, -1) + wrap(np.eye(*A._array.shape[-2:], dtype=A._array.dtype))
     tau = tau.conj() if transpose and tau.is_complex() else tau
     order = range(tau._array.shape[-1])
@@ -247,7 +258,8 @@ def _lapack(name, like):
         from scipy.linalg import lapack
     except ImportError:
         raise ImportError(
-            f"linalg.ldl_{'solve' if name.endswith('s') else 'factor'} needs SciPy: pip install 'danlu[all]', "
+            f"linalg.ldl_{'solve' if name.endswith('s') else 'factor'} needs SciPy: pip install "
+            "'danlu[all]', "
             "or pip install scipy"
         ) from None
     names = (name, name + "_lwork") if name.endswith("f") else (name,)
@@ -255,7 +267,8 @@ def _lapack(name, like):
 
 
 def ldl_factor(A, *, hermitian=False, out=None):
-    """A = L D L^T (L D L^H if `hermitian`), with D of blocks of 1 or 2: Bunch and Kaufman's factors, packed.
+    """A = L D L^T (L D L^H if `hermitian`), with D of blocks of 1 or 2: Bunch and Kaufman's
+    factors, packed.
 
     Raises:
         RuntimeError: D has a zero on its diagonal.

@@ -15,13 +15,14 @@ from danlu.linalg._checks import (
 )
 from danlu.linalg._elimination import lu_in_place
 from danlu.ops.pointwise import _conj
-from danlu.ops.scans import products_of_others
 from danlu.ops.registry import Array, ns, operator, write_out
 from danlu.ops.rules import sum_to
+from danlu.ops.scans import products_of_others
 from danlu.tensor import publish_method
 
 SINGULAR = (
-    "The diagonal element {} is zero, the inversion could not be completed because the input matrix "
+    "The diagonal element {} is zero, the inversion could not be completed because the input "
+    "matrix "
     "is singular."
 )
 
@@ -70,7 +71,8 @@ publish_method("inverse", inv)
 def inv_ex(A: Array, *, check_errors=False):
     """`inv` with a code per matrix instead of an exception (unless `check_errors`).
 
-    Returns: (inverse, info); info is 0, or the position of the first zero pivot (the inverse is then
+    Returns: (inverse, info); info is 0, or the position of the first zero pivot (the inverse is
+    then
     infinite or NaN).
     """
     need_square("inv", A)
@@ -190,7 +192,8 @@ def solve(A: Array, B: Array, *, left=True):
 
     Args:
         A: square matrices.
-        B: right-hand sides: matrices, or vectors (of shape (n,), or of A's shape without its last dimension).
+        B: right-hand sides: matrices, or vectors (of shape (n,), or of A's shape without its last
+            dimension).
 
     Shape:
         A: (*, n, n); B and the result: (*, n) or (*, n, k), ((*, k, n) if `left` is False).
@@ -243,7 +246,8 @@ def _(g, outs, A, B_shape, left):
 
 
 def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None):
-    """The X with A X = B (X A = B if `left` is False) for triangular A; its other triangle is not read.
+    """The X with A X = B (X A = B if `left` is False) for triangular A; its other triangle is not
+    read.
 
     Args:
         upper: whether A is upper triangular.
@@ -262,7 +266,8 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False, out=None):
 def triangular_solution(A: Array, B: Array, upper, left, unitriangular):
     if A.dtype != B.dtype:
         raise RuntimeError(
-            f"linalg.solve_triangular: Expected A and B to have the same dtype, but found A of type {A.dtype} "
+            "linalg.solve_triangular: Expected A and B to have the same dtype, but found A of "
+            f"type {A.dtype} "
             f"and B of type {B.dtype} instead"
         )
     triangle, b = (A, B) if left else (A.swapaxes(-1, -2), B.swapaxes(-1, -2))
@@ -274,7 +279,8 @@ def triangular_solution(A: Array, B: Array, upper, left, unitriangular):
         )
     batch = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
     x = np.broadcast_to(b, (*batch, *b.shape[-2:])).copy()
-    # substitution by rows: a zero on the diagonal gives infinities, as LAPACK's trtrs does in PyTorch
+    # substitution by rows: a zero on the diagonal gives infinities, as LAPACK's trtrs does in
+    # PyTorch
     ahead = upper == left
     for i in range(n - 1, -1, -1) if ahead else range(n):
         known = slice(i + 1, None) if ahead else slice(None, i)
@@ -299,7 +305,8 @@ def tensorinv(A, ind=2, *, out=None):
     """The inverse with respect to `tensordot(., ., ind)`.
 
     Args:
-        ind: how many leading dimensions of A count as rows; they and the others hold equally many elements.
+        ind: how many leading dimensions of A count as rows; they and the others hold equally many
+            elements.
     """
     from math import prod
 
@@ -309,7 +316,8 @@ def tensorinv(A, ind=2, *, out=None):
     rows, columns = shape[:ind], shape[ind:]
     if prod(rows) != prod(columns):
         raise RuntimeError(
-            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but "
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == "
+            "prod(self.shape[:ind]), but "
             f"got {prod(columns)} != {prod(rows)}"
         )
     made = inv(A.reshape(prod(rows), -1)).reshape((*columns, *rows))
@@ -339,6 +347,7 @@ def tensorsolve(A, B, dims=None, *, out=None):
 
 
 __all__ = [
-    "det", "inv", "inv_ex", "logdet", "slogdet", "solve", "solve_ex", "solve_triangular", "tensorinv",
+    "det", "inv", "inv_ex", "logdet", "slogdet", "solve", "solve_ex", "solve_triangular",
+    "tensorinv",
     "tensorsolve",
 ]  # fmt: skip

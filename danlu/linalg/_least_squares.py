@@ -16,7 +16,9 @@ def _plain(tolerance):
 
 
 def _limit(sizes, shape, atol, rtol):
-    """Below which singular values count as 0: max(atol, rtol * the largest), rtol from the rounding error by default."""
+    """Below which singular values count as 0: max(atol, rtol * the largest), rtol from the rounding
+    error by default.
+    """
     if rtol is None:
         none = atol is None or not np.any(np.asarray(atol) > 0)
         rtol = max(shape[-2:]) * np.finfo(sizes.dtype).eps if none else 0.0
@@ -43,7 +45,9 @@ def pseudoinverse(A: Array, atol=None, rtol=None, hermitian=False):
 
 @pseudoinverse.vjp
 def _(g, out, A):
-    """G. Golub and V. Pereyra, The differentiation of pseudo-inverses, 1973, eq. 4.12, for constant rank."""
+    """G. Golub and V. Pereyra, The differentiation of pseudo-inverses, 1973, eq. 4.12, for constant
+    rank.
+    """
     p, back = out, adjoint(out)
     found = -(back @ g @ back)
     # (I - A P) g^H P P^H + P^H P g^H (I - P A)
@@ -56,7 +60,8 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False, rcond=None, out=None):
     """The Moore-Penrose pseudoinverse.
 
     Args:
-        atol, rtol: singular values below max(atol, rtol * the largest) count as 0; by default rtol is max(m, n) times
+        atol, rtol: singular values below max(atol, rtol * the largest) count as 0; by default rtol
+            is max(m, n) times
             the dtype's rounding error.
         hermitian: A is Hermitian (or real symmetric), and only its lower triangle is read.
 
@@ -71,7 +76,8 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False, rcond=None, out=None):
 
 
 def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None, out=None):
-    """How many singular values (absolute eigenvalues if `hermitian`) are above the tolerance; see `pinv`.
+    """How many singular values (absolute eigenvalues if `hermitian`) are above the tolerance; see
+    `pinv`.
 
     Args:
         tol: the absolute tolerance alone.
@@ -93,7 +99,9 @@ def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None, out=None)
 # ---------------------------------------------------------------- least squares
 @operator(method=False, space="linalg.internal", name="LinalgLstsq")
 def least_squares(A: Array, B: Array, rcond):
-    """The X of least norm that minimises ||A X - B||, by LAPACK's gelsd, one matrix after the other."""
+    """The X of least norm that minimises ||A X - B||, by LAPACK's gelsd, one matrix after the
+    other.
+    """
     batch = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
     A, B = (np.broadcast_to(each, batch + each.shape[-2:]) for each in (A, B))
     found = np.zeros((*batch, A.shape[-1], B.shape[-1]), A.dtype)
@@ -116,9 +124,7 @@ def _(needs, g, A, B, rcond):
     return to_a, None if to_b is None else sum_to(to_b, tuple(B.shape))
 
 
-_lstsq_result = return_type(
-    "lstsq", ("solution", "residuals", "rank", "singular_values"), "linalg"
-)
+_lstsq_result = return_type("lstsq", ("solution", "residuals", "rank", "singular_values"), "linalg")
 DRIVERS = (None, "gels", "gelsy", "gelsd", "gelss")
 
 
@@ -126,24 +132,30 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
     """The X that minimises ||A X - B||, of least norm if there are several.
 
     Args:
-        rcond: singular values below rcond times the largest count as 0; by default max(m, n) times the rounding error.
-        driver: "gelsy" (the default), "gelsd", "gelss" or "gels": which of the results below are filled.
+        rcond: singular values below rcond times the largest count as 0; by default max(m, n) times
+            the rounding error.
+        driver: "gelsy" (the default), "gelsd", "gelss" or "gels": which of the results below are
+            filled.
 
     Shape:
         A: (*, m, n); B: (*, m) or (*, m, k); the solution: (*, n) or (*, n, k).
 
-    Returns: (solution, residuals, rank, singular_values). Residuals are the sums of squares, for m > n and full
-    rank, except with "gelsy"; the rank is empty with "gels"; the singular values come with "gelsd" and "gelss".
+    Returns: (solution, residuals, rank, singular_values). Residuals are the sums of squares, for m
+    > n and full
+    rank, except with "gelsy"; the rank is empty with "gels"; the singular values come with "gelsd"
+    and "gelss".
     """
     if driver not in DRIVERS:
         raise RuntimeError(
-            "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), but got "
+            "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), "
+            "but got "
             f"{driver!r}"
         )
     for name, each, least in (("input", A._array, 2), ("other", B._array, 1)):
         if each.ndim < least:
             raise RuntimeError(
-                f"torch.linalg.lstsq: {name} must have at least {least} dimension{'s' if least > 1 else ''}."
+                f"torch.linalg.lstsq: {name} must have at least {least} "
+                f"dimension{'s' if least > 1 else ''}."
             )
     vector = A._array.ndim - 1 == B._array.ndim and A._array.shape[:-1] == B._array.shape
     b = B.unsqueeze(-1) if vector else B

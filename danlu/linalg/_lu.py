@@ -12,8 +12,10 @@ from danlu.ops.selection import tril, triu
 from danlu.tensor import publish_method, wrap
 
 ZERO_PIVOT = (
-    "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still want to "
-    "perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
+    "U[{0},{0}] is zero and using it on lu_solve would result in a division by zero. If you still "
+    "want to "
+    "perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, "
+    "pivot)"
 )
 
 
@@ -69,8 +71,10 @@ def _(g, outs):
 def _gradient(lower, upper, to_lower, to_upper):
     """The gradient of P^T A.
 
-    The square case is L^-H (tril(L^H gL, -1) + triu(gU U^H)) U^-H (F. de Hoog, R. Anderssen and M. Lukas,
-    Differentiation of matrix functionals using triangular factorization, 2011); the rows or columns beyond the
+    The square case is L^-H (tril(L^H gL, -1) + triu(gU U^H)) U^-H (F. de Hoog, R. Anderssen and M.
+    Lukas,
+    Differentiation of matrix functionals using triangular factorization, 2011); the rows or columns
+    beyond the
     square part are triangular solutions with its factors.
     """
     k = lower.shape[-1]
@@ -96,9 +100,7 @@ def _gradient(lower, upper, to_lower, to_upper):
     return found
 
 
-@operator(
-    method=False, space="linalg", name="LinalgLuFactorEx", returns=("LU", "pivots", "info")
-)
+@operator(method=False, space="linalg", name="LinalgLuFactorEx", returns=("LU", "pivots", "info"))
 def lu_factor_ex(A: Array, *, pivot=True, check_errors=False):
     """`lu_factor` with a code per matrix: 0, or the position of the first zero on U's diagonal."""
     packed, exchanged, info = _factored("lu_factor", A, pivot)

@@ -15,7 +15,8 @@ from danlu.ops.registry import Array, ns, operator, write_out
 
 @operator(method=False, space="linalg", name="LinalgVectorNorm")
 def vector_norm(x: Array, ord=2, dim=None, keepdim=False, *, dtype=None):
-    """The p-norm of vectors: (sum |x|^p)^(1/p), and its limits for p = inf, -inf and 0 (the number of nonzeros).
+    """The p-norm of vectors: (sum |x|^p)^(1/p), and its limits for p = inf, -inf and 0 (the number
+    of nonzeros).
 
     Args:
         ord: p, any number; 2 by default.
@@ -57,7 +58,8 @@ def _need_elements(x, where, ord):
     reduced = x.shape if where is None else [x.shape[i] for i in where]
     if 0 in reduced:
         raise RuntimeError(
-            f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation "
+            f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the "
+            "operation "
             "does not have an identity"
         )
 
@@ -91,7 +93,8 @@ def _(g, out, x, ord, dim, keepdim):
 def _matrix_dims(name, a, dim):
     if a.ndim < 2:
         raise RuntimeError(
-            f"linalg.{name}: The input tensor A must have at least 2 dimensions, but it has {a.ndim}."
+            f"linalg.{name}: The input tensor A must have at least 2 dimensions, but it has "
+            f"{a.ndim}."
         )
     if isinstance(dim, int) or len(dim) != 2:
         raise RuntimeError(f"linalg.{name}: dim must be a 2-tuple. Got {dim}")
@@ -102,8 +105,10 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=No
     """The norm of matrices.
 
     Args:
-        ord: "fro" (root of the sum of squares), "nuc" (sum of singular values), 2 or -2 (largest, smallest singular
-            value), 1 or -1 (largest, smallest column sum of absolute values), inf or -inf (of rows).
+        ord: "fro" (root of the sum of squares), "nuc" (sum of singular values), 2 or -2 (largest,
+            smallest singular
+            value), 1 or -1 (largest, smallest column sum of absolute values), inf or -inf (of
+            rows).
         dim: the two dimensions of the matrices.
 
     Raises:
@@ -139,7 +144,8 @@ def _sum_or_extreme(values, ord, dim, keepdim=False):
 def norm(A, ord=None, dim=None, keepdim=False, *, dtype=None, out=None):
     """The norm of vectors or matrices, by `ord` and the number of dimensions in `dim`.
 
-    Without `ord`, the 2-norm of all elements in `dim`; with it, `vector_norm` over one dimension and
+    Without `ord`, the 2-norm of all elements in `dim`; with it, `vector_norm` over one dimension
+    and
     `matrix_norm` over two (of 1-D and 2-D tensors as a whole, if `dim` is None).
     """
     if dim is not None and not isinstance(dim, int) and len(dim) not in (1, 2):

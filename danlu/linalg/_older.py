@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.linalg._checks import adjoint
-from danlu.linalg._factors import cholesky, geqrf, householder_product, qr as _qr, reflected
+from danlu.linalg._factors import cholesky, geqrf, householder_product, reflected
+from danlu.linalg._factors import qr as _qr
 from danlu.linalg._inverse import (
     det,
     logdet,
@@ -15,19 +16,25 @@ from danlu.linalg._inverse import (
 )
 from danlu.linalg._inverse import inv as inverse
 from danlu.linalg._least_squares import matrix_rank, pinv
-from danlu.linalg._lu import lu_solve as _lu_solve, lu_unpack, old_lu as lu
+from danlu.linalg._lu import lu_solve as _lu_solve
+from danlu.linalg._lu import lu_unpack
+from danlu.linalg._lu import old_lu as lu
 from danlu.linalg._norms import matrix_norm, vector_norm
-from danlu.linalg._products import cross as _cross, matrix_exp, matrix_power, vander as _vander
+from danlu.linalg._products import cross as _cross
+from danlu.linalg._products import matrix_exp, matrix_power
+from danlu.linalg._products import vander as _vander
 from danlu.linalg._spectral import svd as _svd
 from danlu.ops.registry import Array, operator, return_type, write_out
 from danlu.ops.rules import sum_to
 from danlu.tensor import publish_method
 
 __all__ = [
-    "cdist", "cholesky", "cholesky_inverse", "cholesky_solve", "cross", "det", "dist", "frobenius_norm",
+    "cdist", "cholesky", "cholesky_inverse", "cholesky_solve", "cross", "det", "dist",
+    "frobenius_norm",
     "geqrf", "inverse",
     "logdet", "lu", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power", "matrix_rank", "norm",
-    "norm_except_dim", "nuclear_norm", "orgqr", "ormqr", "pca_lowrank", "pinverse", "qr", "slogdet", "svd",
+    "norm_except_dim", "nuclear_norm", "orgqr", "ormqr", "pca_lowrank", "pinverse", "qr", "slogdet",
+    "svd",
     "svd_lowrank", "triangular_solve", "vander",
 ]  # fmt: skip
 
@@ -44,7 +51,9 @@ def qr(input, some=True, *, out=None):
 
 
 def svd(input, some=True, compute_uv=True, *, out=None):
-    """U, S and V (not its adjoint) with input = U diag(S) V^H; without `compute_uv`, U and V are zeros."""
+    """U, S and V (not its adjoint) with input = U diag(S) V^H; without `compute_uv`, U and V are
+    zeros.
+    """
     u, s, vh = _svd(input, not some)
     v = vh.mH
     if not compute_uv:
@@ -60,8 +69,12 @@ def pinverse(input, rcond=1e-15):
     return pinv(input, rtol=rcond)
 
 
-def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None, *, axis=None, keepdims=None):
-    """The p-norm along some dimensions, or the Frobenius ("fro") or nuclear ("nuc") norm of matrices."""
+def norm(
+    input, p="fro", dim=None, keepdim=False, out=None, dtype=None, *, axis=None, keepdims=None
+):
+    """The p-norm along some dimensions, or the Frobenius ("fro") or nuclear ("nuc") norm of
+    matrices.
+    """
     dim = dim if axis is None else axis
     keepdim = keepdim if keepdims is None else keepdims
     if p == "nuc":
@@ -81,7 +94,9 @@ def nuclear_norm(input, dim=None, keepdim=False, *, out=None):
 
 
 def norm_except_dim(v, pow=2, dim=0):
-    """The norms of the slices along `dim`, with the other dimensions kept at size 1; of everything for -1."""
+    """The norms of the slices along `dim`, with the other dimensions kept at size 1; of everything
+    for -1.
+    """
     if dim == -1:
         return vector_norm(v, pow)
     return vector_norm(v, pow, tuple(i for i in range(v._array.ndim) if i != dim), True)
@@ -128,7 +143,9 @@ def _from_cholesky(B: Array, L: Array, upper):
 
 @_from_cholesky.vjp
 def _(g, out, B_shape, L, upper):
-    """Of X = A^-1 B with A = L L^H (L^H L if `upper`); PyTorch takes all of L for variable, not one triangle."""
+    """Of X = A^-1 B with A = L L^H (L^H L if `upper`); PyTorch takes all of L for variable, not one
+    triangle.
+    """
     to_b = _from_cholesky.on(g, L, upper)
     to_a = to_b @ adjoint(out)
     to_a = -(to_a + adjoint(to_a))
@@ -161,7 +178,8 @@ def ormqr(input, tau, other, left=True, transpose=False, *, out=None):
 def svd_lowrank(A, q=6, niter=2, M=None):
     """Approximately the q largest singular values of A (of A - M) with their vectors: (U, S, V).
 
-    Halko, Martinsson and Tropp, Finding structure with randomness, 2009, algorithms 4.4 and 5.1; the start is random.
+    Halko, Martinsson and Tropp, Finding structure with randomness, 2009, algorithms 4.4 and 5.1;
+    the start is random.
     """
     from danlu.ops.random import randn
 
@@ -194,7 +212,8 @@ def _publish(*names):
 
 
 _publish(
-    "cholesky_inverse", "cholesky_solve", "cross", "lu_solve", "norm", "orgqr", "ormqr", "pinverse", "qr",
+    "cholesky_inverse", "cholesky_solve", "cross", "lu_solve", "norm", "orgqr", "ormqr", "pinverse",
+    "qr",
     "svd", "triangular_solve",
 )  # fmt: skip
 

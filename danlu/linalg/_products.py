@@ -7,9 +7,9 @@ import numpy as np
 from danlu.linalg._checks import adjoint, need_floating, need_square, shown
 from danlu.linalg._inverse import inv
 from danlu.ops.matmul import matmul as _matmul
+from danlu.ops.parts import diagonal as _diagonal
 from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, ns, operator, write_out
-from danlu.ops.parts import diagonal as _diagonal
 from danlu.tensor import publish_method
 
 
@@ -63,7 +63,8 @@ publish_method("matrix_power", matrix_power)
 def multi_dot(tensors, *, out=None):
     """The product of several matrices in the order that takes the fewest multiplications.
 
-    The first and the last may be vectors. The order: Cormen et al., Introduction to Algorithms, section 15.2.
+    The first and the last may be vectors. The order: Cormen et al., Introduction to Algorithms,
+    section 15.2.
     """
     tensors = list(tensors)
     n = len(tensors)
@@ -77,7 +78,8 @@ def multi_dot(tensors, *, out=None):
     for position, each in enumerate(tensors):
         if each._array.ndim != 2:
             raise RuntimeError(
-                f"multi_dot(): tensor {position} must be 2D (the first and the last may be 1D) but got "
+                f"multi_dot(): tensor {position} must be 2D (the first and the last may be 1D) but "
+                "got "
                 f"{each._array.ndim}D"
             )
     sizes = [each._array.shape[0] for each in tensors] + [tensors[-1]._array.shape[1]]
@@ -104,7 +106,8 @@ def multi_dot(tensors, *, out=None):
 def matrix_exp(A: Array):
     """The matrix exponential: the sum of A^k / k!.
 
-    Computed as a Taylor polynomial of degree 18 of A / 2^s with norm at most 1/2, squared s times (C. Moler and
+    Computed as a Taylor polynomial of degree 18 of A / 2^s with norm at most 1/2, squared s times
+    (C. Moler and
     C. Van Loan, Nineteen dubious ways to compute the exponential of a matrix, 2003, method 3).
 
     Example:
@@ -128,7 +131,9 @@ def matrix_exp(A: Array):
 
 @matrix_exp.vjp
 def _(g, A):
-    """exp([[X, G], [0, X]]) has the derivative of exp at X in direction G above its diagonal (R. Mathias, 1996)."""
+    """exp([[X, G], [0, X]]) has the derivative of exp at X in direction G above its diagonal (R.
+    Mathias, 1996).
+    """
     xp = ns(g)
     x = adjoint(A)
     n = x.shape[-1]

@@ -31,11 +31,10 @@ def _inverse_gaps(values):
 
 
 # ---------------------------------------------------------------- Hermitian matrices
-@operator(
-    method=False, space="linalg", name="LinalgEigh", returns=("eigenvalues", "eigenvectors")
-)
+@operator(method=False, space="linalg", name="LinalgEigh", returns=("eigenvalues", "eigenvectors"))
 def eigh(A: Array, UPLO="L"):
-    """Real eigenvalues in ascending order and orthonormal eigenvectors of Hermitian (or real symmetric) matrices.
+    """Real eigenvalues in ascending order and orthonormal eigenvectors of Hermitian (or real
+    symmetric) matrices.
 
     Args:
         UPLO: the triangle of A that is read, "L" or "U".
@@ -79,7 +78,8 @@ def eigvalsh(A, UPLO="L", *, out=None):
 # ---------------------------------------------------------------- general matrices
 @operator(method=False, space="linalg", name="LinalgEig", returns=("eigenvalues", "eigenvectors"))
 def eig(A: Array):
-    """Complex eigenvalues and eigenvectors (of norm 1, as columns) of square matrices, in no particular order.
+    """Complex eigenvalues and eigenvectors (of norm 1, as columns) of square matrices, in no
+    particular order.
 
     Shape:
         A and the eigenvectors: (*, n, n); the eigenvalues: (*, n).
@@ -97,7 +97,8 @@ def eig(A: Array):
 
 @eig.vjp
 def _(g, outs, A_dtype):
-    """C. Boeddeker et al., On the computation of complex-valued gradients, 2017, arXiv:1701.00392, eq. 4.77.
+    """C. Boeddeker et al., On the computation of complex-valued gradients, 2017, arXiv:1701.00392,
+    eq. 4.77.
 
     The eigenvectors have norm 1, so what would change their length is taken out first.
     """
@@ -151,20 +152,26 @@ def svd(A: Array, full_matrices=True, *, driver=None):
     except np.linalg.LinAlgError:
         raise LinAlgError(
             "linalg.svd: The algorithm failed to converge"
-            + ("." if np.isfinite(A).all() else " because the input matrix contained non-finite values.")
+            + (
+                "."
+                if np.isfinite(A).all()
+                else " because the input matrix contained non-finite values."
+            )
         ) from None
 
 
 def _need_no_driver(driver):
     if driver is not None:
         raise RuntimeError(
-            f"torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs, got '{driver}'"
+            "torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs, got "
+            f"'{driver}'"
         )
 
 
 @svd.vjp
 def _(g, outs, A_shape):
-    """M. Giles, 2008, section 3.2; the complex case: Z.-Q. Wan and S.-X. Zhang, 2019, arXiv:1909.02659.
+    """M. Giles, 2008, section 3.2; the complex case: Z.-Q. Wan and S.-X. Zhang, 2019,
+    arXiv:1909.02659.
 
     Columns of U and V beyond the first min(m, n) are not determined by A, and pass no gradient.
     """
@@ -180,7 +187,8 @@ def _(g, outs, A_shape):
         skew = along - adjoint(along)
         inner = inner + skew * gaps * s[..., None, :]
         if is_complex(u):
-            # the free phase of each pair of vectors: what U's gradient says of it, V's must say with it
+            # the free phase of each pair of vectors: what U's gradient says of it, V's must say
+            # with it
             inner = inner + diagonal_matrix(main_diagonal(skew) / (2 * s))
     if to_vh is not None:
         to_vh = to_vh[..., :k, :]

@@ -37,7 +37,7 @@ class ClassMetric(Metric):
     takes scores that never left [0, 1] for probabilities.
     """
 
-    higher_is_better = True
+    higher_is_better: bool | None = True
     rows_decide = True
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from danlu.ops.inplace import publish_inplace
@@ -12,10 +11,10 @@ from danlu.ops.registry import NUMBERS, Array, composite, ns, operator
 from danlu.tensor import Tensor, publish_method
 
 __all__ = [
-    "add", "atan2", "arctan2", 
+    "add", "atan2", "arctan2",
     "copysign", "div", "divide", "floor_divide", "fmax",
     "fmin", "fmod", "heaviside", "hypot", "ldexp",
-    "logaddexp", "logaddexp2", 
+    "logaddexp", "logaddexp2",
     "maximum", "minimum", "mul", "multiply", "nextafter", "pow",
     "float_power", "remainder", "rsub", "sub", "subtract", "true_divide", "xlogy",
 ]  # fmt: skip
@@ -45,7 +44,8 @@ def plain_sub(input: Array, other: Array):
 plain_sub.vjps(input=_identity, other=lambda g: -g)
 
 NO_BOOL_SUB = (
-    "Subtraction, the `-` operator, with {} bool tensor{} is not supported. If you are trying to invert a "
+    "Subtraction, the `-` operator, with {} bool tensor{} is not supported. If you are trying to "
+    "invert a "
     "mask, use the `~` or `logical_not()` operator instead."
 )
 
@@ -177,9 +177,7 @@ def remainder(input: Array, other: Array):
     return np.remainder(input, other)
 
 
-remainder.vjps(
-    input=_identity, other=lambda g, input, other: -g * ns(g).floor_divide(input, other)
-)
+remainder.vjps(input=_identity, other=lambda g, input, other: -g * ns(g).floor_divide(input, other))
 
 
 @operator(promote="same", inplace=True)
@@ -193,9 +191,7 @@ def fmod(input: Array, other: Array):
     return np.fmod(input, other)
 
 
-fmod.vjps(
-    input=_identity, other=lambda g, input, other: -g * ns(g).trunc(input / other)
-)
+fmod.vjps(input=_identity, other=lambda g, input, other: -g * ns(g).trunc(input / other))
 
 
 @operator(promote="same", inplace=True, method=("pow", "__pow__"))
@@ -238,7 +234,7 @@ def _pow_exponent(g, out, input, exponent):
             return xp.where(exponent >= 0, 0 * g, g * _conj(out * -np.inf))
         return g * _conj(out * (np.log(input) if input > 0 else np.nan))
     if _is_complex(input):
-        zero = (input == 0)
+        zero = input == 0
     else:
         zero = (input == 0) & (exponent >= 0)
     safe = xp.where(zero, input * 0 + 1, input)
@@ -264,7 +260,9 @@ def float_power(input, exponent, *, out=None):
 @operator(promote="same", method=("rsub", "__rsub__"), name="Rsub")
 def rsub(input: Array, other: Array):
     """other - input."""
-    return other - input if hasattr(other, "dtype") or input.dtype != np.bool_ else _subtract(input, 0)
+    return (
+        other - input if hasattr(other, "dtype") or input.dtype != np.bool_ else _subtract(input, 0)
+    )
 
 
 rsub.vjps(input=lambda g: -g, other=_identity)
@@ -420,9 +418,7 @@ def ldexp(input: Array, other: Array):
     return input * weak(2.0, input) ** other
 
 
-ldexp.vjps(
-    input=lambda g, other: g * 2.0**other, other=lambda g, out: g * out * float(np.log(2))
-)
+ldexp.vjps(input=lambda g, other: g * 2.0**other, other=lambda g, out: g * out * float(np.log(2)))
 
 
 # ---------------------------------------------------------------- Python's operators
@@ -444,7 +440,6 @@ for _name, _function in (
     ("__rpow__", pow),
 ):  # fmt: skip
     publish_method(_name, from_number(_function))
-
 
 
 def _div_in_place(self, other, *, rounding_mode=None):

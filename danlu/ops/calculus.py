@@ -20,7 +20,8 @@ def _trapezoids(name, y, x, dx, dim):
     if x._array.ndim == 1:
         if x._array.shape[0] != n:
             raise RuntimeError(
-                f"{name}: There must be one `x` value for each sample point: got {x._array.shape[0]} "
+                f"{name}: There must be one `x` value for each sample point: got "
+                f"{x._array.shape[0]} "
                 f"for {n}"
             )
         x = x.reshape((-1,) + (1,) * (y._array.ndim - 1 - where))
@@ -47,7 +48,9 @@ trapz = trapezoid
 
 
 def cumulative_trapezoid(y, x=None, *, dx=1, dim=-1):
-    """The running integral of samples along `dim` by the trapezoidal rule; one element less than `y`."""
+    """The running integral of samples along `dim` by the trapezoidal rule; one element less than
+    `y`.
+    """
     return _trapezoids("cumulative_trapezoid", y, x, dx, dim).cumsum(dim)
 
 
@@ -55,7 +58,8 @@ def gradient(input, *, spacing=1, dim=None, edge_order=1):
     """Estimates of the partial derivatives of samples: central differences, one-sided at the edges.
 
     Args:
-        spacing: the distance of samples, for all dimensions or each; or their coordinates, a tensor per dimension.
+        spacing: the distance of samples, for all dimensions or each; or their coordinates, a tensor
+            per dimension.
         dim: the dimensions, all by default.
         edge_order: 1 or 2, the order of the one-sided differences.
 
@@ -66,12 +70,17 @@ def gradient(input, *, spacing=1, dim=None, edge_order=1):
     dims = range(ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
     dims = [axis(each, ndim) for each in dims]
     if edge_order not in (1, 2):
-        raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2: got {edge_order}")
-    shared = isinstance(spacing, (int, float, complex)) or (isinstance(spacing, Tensor) and not spacing.ndim)
+        raise RuntimeError(
+            f"torch.gradient only supports edge_order=1 and edge_order=2: got {edge_order}"
+        )
+    shared = isinstance(spacing, (int, float, complex)) or (
+        isinstance(spacing, Tensor) and not spacing.ndim
+    )
     spacings = [spacing] * len(dims) if shared else list(spacing)
     if len(spacings) != len(dims):
         raise RuntimeError(
-            "torch.gradient expected spacing to be unspecified, a scalar or a list of length equal to "
+            "torch.gradient expected spacing to be unspecified, a scalar or a list of length equal "
+            "to "
             f"'len(dim)' = {len(dims)}, but got a list of length {len(spacings)}"
         )
     return [_derivative(input, step, each, edge_order) for step, each in zip(spacings, dims)]

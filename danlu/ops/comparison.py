@@ -10,8 +10,10 @@ from danlu.ops.registry import Array, operator, scalar_name
 from danlu.tensor import publish_method
 
 __all__ = [
-    "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "eq", "gcd",
-    "ge", "greater", "greater_equal", "gt", "lcm", "le", "less", "less_equal", "logical_and", "logical_or",
+    "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "eq",
+    "gcd",
+    "ge", "greater", "greater_equal", "gt", "lcm", "le", "less", "less_equal", "logical_and",
+    "logical_or",
     "logical_xor", "lt", "ne", "not_equal",
 ]  # fmt: skip
 
@@ -49,7 +51,9 @@ def _bitwise(name, ufunc, word, *methods, integral=True):
 
     body.__name__ = name
     body.__doc__ = f"{word} of two tensors, element by element."
-    return operator(promote="same", inplace=True, differentiable=False, method=(name, *methods))(body)
+    return operator(promote="same", inplace=True, differentiable=False, method=(name, *methods))(
+        body
+    )
 
 
 bitwise_and = _bitwise("bitwise_and", np.bitwise_and, "Bitwise and", "__and__", "__rand__")
@@ -71,6 +75,7 @@ publish_method("__ixor__", bitwise_xor.inplace)
 publish_method("__ilshift__", bitwise_left_shift.inplace)
 publish_method("__irshift__", bitwise_right_shift.inplace)
 for _alias, _comparison_operator in (
-    ("greater_", gt), ("greater_equal_", ge), ("less_", lt), ("less_equal_", le), ("not_equal_", ne),
+    ("greater_", gt), ("greater_equal_", ge), ("less_", lt), ("less_equal_", le),
+    ("not_equal_", ne),
 ):  # fmt: skip
     publish_method(_alias, _comparison_operator.inplace)

@@ -11,7 +11,15 @@ from danlu.backend import dtypes
 from danlu.backend.device import check_available, device
 from danlu.backend.layout import contiguous_format
 from danlu.ops.registry import NUMBERS, Array, composite, operator
-from danlu.tensor import SHARED_ELEMENTS, Tensor, check_writable, legacy_type_name, publish_method, rebase_history, wrap
+from danlu.tensor import (
+    SHARED_ELEMENTS,
+    Tensor,
+    check_writable,
+    legacy_type_name,
+    publish_method,
+    rebase_history,
+    wrap,
+)
 
 __all__ = ["clone", "copy_of", "detach", "fill", "to", "view_dtype"]
 
@@ -75,11 +83,14 @@ def _(g, input_dtype):
     return cast_gradient(g, np.dtype(input_dtype))
 
 
-publish_method("astype", lambda self, kind: self if self._array.dtype == kind else _cast(self, np.dtype(kind)))
+publish_method(
+    "astype", lambda self, kind: self if self._array.dtype == kind else _cast(self, np.dtype(kind))
+)
 
 
 def to(self, *args, **kwargs):
-    """The tensor with another dtype, on another device, or like another tensor; itself if nothing changes.
+    """The tensor with another dtype, on another device, or like another tensor; itself if nothing
+    changes.
 
     Args:
         *args: a dtype, a device (or its string), a tensor, or a device and a dtype.
@@ -105,7 +116,8 @@ def to(self, *args, **kwargs):
             always = True
         elif each is not None and each is not False:
             raise TypeError(
-                f"to() received an invalid combination of arguments - got ({type(each).__name__}), but expected a "
+                f"to() received an invalid combination of arguments - got ({type(each).__name__}), "
+                "but expected a "
                 "dtype, a device or a tensor"
             )
     if wanted is not None:
@@ -127,13 +139,20 @@ def _conversion(name, kind):
     publish_method(name, method)
 
 
-for _name, _kind in {**dtypes.ALIASES, "byte": dtypes.uint8, "char": dtypes.int8, "bool": dtypes.bool_}.items():
+for _name, _kind in {
+    **dtypes.ALIASES,
+    "byte": dtypes.uint8,
+    "char": dtypes.int8,
+    "bool": dtypes.bool_,
+}.items():
     _conversion(_name, _kind)
 _conversion("bfloat16", dtypes.bfloat16)
 
 
 def type_(self, dtype=None, non_blocking=False):
-    """The old name of the tensor's type, or the tensor converted to a type given by name, dtype or constructor."""
+    """The old name of the tensor's type, or the tensor converted to a type given by name, dtype or
+    constructor.
+    """
     if dtype is None:
         return legacy_type_name(self.dtype)
     if isinstance(dtype, str):
@@ -161,7 +180,9 @@ publish_method("is_shared", lambda self: getattr(self, "_shared", False))
 
 
 def _share_memory(self):
-    """Mark the tensor as shared between processes; danlu's loader workers copy through shared memory."""
+    """Mark the tensor as shared between processes; danlu's loader workers copy through shared
+    memory.
+    """
     self._shared = True
     return self
 
@@ -170,13 +191,16 @@ publish_method("share_memory_", _share_memory)
 
 
 def view_dtype(self, kind):
-    """The same memory read as another dtype; the last dimension grows or shrinks with the element's size."""
+    """The same memory read as another dtype; the last dimension grows or shrinks with the element's
+    size.
+    """
     target = kind.numpy
     array = self._array
     if target.itemsize != array.itemsize and not array.flags.c_contiguous:
         raise RuntimeError(
             "self.stride(-1) must be 1 to view "
-            f"{legacy_type_name(self.dtype)} as {legacy_type_name(kind)} (different element sizes): use .contiguous()"
+            f"{legacy_type_name(self.dtype)} as {legacy_type_name(kind)} (different element "
+            "sizes): use .contiguous()"
         )
     if array.ndim == 0 and target.itemsize != array.itemsize:
         raise RuntimeError(
@@ -186,7 +210,8 @@ def view_dtype(self, kind):
         made = wrap(array.view(target))
     except ValueError:
         raise RuntimeError(
-            f"self.size(-1) must be divisible by {target.itemsize // array.itemsize} to view {self.dtype!r} as "
+            f"self.size(-1) must be divisible by {target.itemsize // array.itemsize} to view "
+            f"{self.dtype!r} as "
             f"{kind!r} (different element sizes), but got {array.shape[-1]}"
         ) from None
     made._writes = self._writes
@@ -223,7 +248,9 @@ def overwrite(self, array, recorded=filled) -> Tensor:
     self._array[...] = array
     self._writes[0] += 1
     if state.grad and self.requires_grad:
-        node = recorded.op.record((True,), (self,), (self._array,), (0,), self._array, (self._writes,))
+        node = recorded.op.record(
+            (True,), (self,), (self._array,), (0,), self._array, (self._writes,)
+        )
         rebase_history(self, node)
     return self
 
@@ -233,7 +260,8 @@ def _fill_in_place(self, value):
     if isinstance(value, Tensor):
         if value._array.ndim:
             raise RuntimeError(
-                f"fill_ only supports 0-dimension value tensor but got tensor with {value._array.ndim} dimensions."
+                "fill_ only supports 0-dimension value tensor but got tensor with "
+                f"{value._array.ndim} dimensions."
             )
         if value.requires_grad and state.grad:
             return _copy_in_place(self, value)
@@ -311,9 +339,13 @@ def _apply(self, callable):
 
 
 def _map(self, *others_and_callable):
-    """Replace every element by what a Python function makes of it and the elements of other tensors."""
+    """Replace every element by what a Python function makes of it and the elements of other
+    tensors.
+    """
     *others, function = others_and_callable
-    columns = [np.broadcast_to(x._array, self._array.shape).reshape(-1).tolist() for x in (self, *others)]
+    columns = [
+        np.broadcast_to(x._array, self._array.shape).reshape(-1).tolist() for x in (self, *others)
+    ]
     values = [function(*each) for each in zip(*columns)]
     return overwrite(self, np.array(values, self._array.dtype).reshape(self._array.shape))
 
@@ -340,15 +372,19 @@ def _resize(self, *sizes, memory_format=None):
 
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
-    self._array = np.resize(self._array, sizes_of(sizes)) if self._array.size else np.empty(
-        sizes_of(sizes), self._array.dtype
+    self._array = (
+        np.resize(self._array, sizes_of(sizes))
+        if self._array.size
+        else np.empty(sizes_of(sizes), self._array.dtype)
     )
     self._writes[0] += 1
     return self
 
 
 publish_method("resize_", _resize)
-publish_method("resize_as_", lambda self, other, memory_format=None: _resize(self, other._array.shape))
+publish_method(
+    "resize_as_", lambda self, other, memory_format=None: _resize(self, other._array.shape)
+)
 
 
 # ---------------------------------------------------------------- copy and deepcopy
@@ -363,7 +399,8 @@ def copy_of(self, memo, deep):
             return memo[id(self)]
         if self.grad_fn is not None:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                "protocol at the "
                 "moment: detach() this one first"
             )
     made = wrap(_deep_array(self._array, memo) if deep else self._array)

@@ -24,8 +24,10 @@ from danlu.ops.shape import sizes_of
 from danlu.tensor import Tensor, publish_method
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "complex", "empty", "empty_like", "empty_strided", "eye", "from_dlpack", "from_numpy",
-    "frombuffer", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "polar", "range",
+    "arange", "as_tensor", "asarray", "complex", "empty", "empty_like", "empty_strided", "eye",
+    "from_dlpack", "from_numpy",
+    "frombuffer", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "polar",
+    "range",
     "scalar_tensor", "tensor", "to_dlpack", "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]  # fmt: skip
 
@@ -43,13 +45,23 @@ def _need_sizes(name, size):
 # ---------------------------------------------------------------- from sizes
 def _from_size(name, make, doc):
     def public(
-        *size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
-        names=None, memory_format=None, **shape,
-    ):  # fmt: skip
+        *size,
+        out=None,
+        dtype=None,
+        layout=None,
+        device=None,
+        requires_grad=False,
+        pin_memory=False,
+        names=None,
+        memory_format=None,
+        **shape,
+    ):
         if shape:
             size = (shape.pop("size"),) if "size" in shape else size
             if shape:
-                raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(shape))}'")
+                raise TypeError(
+                    f"{name}() got an unexpected keyword argument '{next(iter(shape))}'"
+                )
         dims = sizes_of(size) if size else ()
         if dims and min(dims) < 0:
             _need_sizes(name, dims)
@@ -66,15 +78,30 @@ ones = _from_size("ones", np.ones, "Ones of this size, given as ints or one sequ
 empty = _from_size("empty", np.empty, "An uninitialised tensor of this size.")
 
 
-def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, names=None, pin_memory=False):
+def full(
+    size,
+    fill_value,
+    *,
+    out=None,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+    names=None,
+    pin_memory=False,
+):
     """A tensor of this size filled with one value, whose type decides the dtype."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     kind = array_from(value).dtype if dtype is None else dtypes.numpy_dtype(dtype)
-    made = finish(np.full(_need_sizes("full", sizes_of((size,))), value, kind), requires_grad, device)
+    made = finish(
+        np.full(_need_sizes("full", sizes_of((size,))), value, kind), requires_grad, device
+    )
     return made if out is None else write_out(out, made)
 
 
-def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def empty_strided(
+    size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
+):
     """An uninitialised tensor of this size and these strides (in elements)."""
     size, stride = sizes_of((size,)), sizes_of((stride,))
     kind = kind_or_default(dtype)
@@ -86,9 +113,15 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
 
 def _like(name, make, doc):
     def public(
-        input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None,
+        input,
+        *,
+        dtype=None,
+        layout=None,
+        device=None,
+        requires_grad=False,
+        memory_format=None,
         pin_memory=False,
-    ):  # fmt: skip
+    ):
         array = input._array
         kind = array.dtype if dtype is None else dtypes.numpy_dtype(dtype)
         return finish(make(array, kind), requires_grad, device)
@@ -98,14 +131,30 @@ def _like(name, make, doc):
     return public
 
 
-zeros_like = _like("zeros_like", lambda a, k: np.zeros_like(a, k), "Zeros of the size and dtype of input.")
-ones_like = _like("ones_like", lambda a, k: np.ones_like(a, k), "Ones of the size and dtype of input.")
+zeros_like = _like(
+    "zeros_like", lambda a, k: np.zeros_like(a, k), "Zeros of the size and dtype of input."
+)
+ones_like = _like(
+    "ones_like", lambda a, k: np.ones_like(a, k), "Ones of the size and dtype of input."
+)
 empty_like = _like(
-    "empty_like", lambda a, k: np.empty_like(a, k), "An uninitialised tensor of the size and dtype of input."
+    "empty_like",
+    lambda a, k: np.empty_like(a, k),
+    "An uninitialised tensor of the size and dtype of input.",
 )
 
 
-def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+def full_like(
+    input,
+    fill_value,
+    *,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+    memory_format=None,
+    pin_memory=False,
+):
     """A tensor of the size and dtype of input, filled with one value."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     kind = input._array.dtype if dtype is None else dtypes.numpy_dtype(dtype)
@@ -114,7 +163,17 @@ def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requir
     return finish(np.full_like(input._array, value, kind), requires_grad, device)
 
 
-def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def eye(
+    n,
+    m=None,
+    *,
+    out=None,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+    pin_memory=False,
+):
     """A matrix with ones on the diagonal, zeros elsewhere."""
     for each in (n, m):
         if each is not None and each < 0:
@@ -124,7 +183,18 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
 
 
 # ---------------------------------------------------------------- from ranges
-def arange(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def arange(
+    start=0,
+    end=None,
+    step=1,
+    *,
+    out=None,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+    pin_memory=False,
+):
     """Numbers from start up to, not including, end.
 
     int64 if all three are integers, else the default dtype.
@@ -134,7 +204,9 @@ def arange(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devi
     """
     if end is None:
         start, end = 0, start
-    start, end, step = (each.item() if hasattr(each, "item") else each for each in (start, end, step))
+    start, end, step = (
+        each.item() if hasattr(each, "item") else each for each in (start, end, step)
+    )
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) / step < 0:
@@ -157,7 +229,17 @@ def arange(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, devi
     return made if out is None else write_out(out, made)
 
 
-def range(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def range(
+    start=0,
+    end=None,
+    step=1,
+    *,
+    out=None,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+):
     """Numbers from start to end, both included; deprecated in favour of `arange`."""
     if end is None:
         start, end = 0, start
@@ -173,7 +255,7 @@ def _spaced(start, end, steps, kind):
     """Evenly spaced numbers, counted from the nearer end as PyTorch does."""
     if steps == 1:
         return np.asarray([start], dtype=kind)
-    if kind.kind == "V" or kind.kind == "f" and kind.itemsize == 2:
+    if kind.kind == "V" or (kind.kind == "f" and kind.itemsize == 2):
         return _spaced(start, end, steps, np.dtype(np.float32)).astype(kind)
     i = np.arange(steps)
     if kind.kind in "fc":
@@ -186,7 +268,9 @@ def _spaced(start, end, steps, kind):
     return np.trunc(values).astype(kind)
 
 
-def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def linspace(
+    start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False
+):
     """`steps` evenly spaced numbers from start to end, both included."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
@@ -198,7 +282,18 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     return made if out is None else write_out(out, made)
 
 
-def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+def logspace(
+    start,
+    end,
+    steps,
+    base=10.0,
+    *,
+    out=None,
+    dtype=None,
+    layout=None,
+    device=None,
+    requires_grad=False,
+):
     """`steps` numbers from base**start to base**end, evenly spaced in the exponent."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
@@ -235,7 +330,8 @@ def complex(real, imag, *, out=None):
         )
     if real._array.dtype not in (np.float32, np.float64):
         raise RuntimeError(
-            f"Expected both inputs to be Half, Float or Double tensors but got {scalar_name(real.dtype)} and "
+            "Expected both inputs to be Half, Float or Double tensors but got "
+            f"{scalar_name(real.dtype)} and "
             f"{scalar_name(imag.dtype)}"
         )
     made = real + imag * 1j
@@ -249,7 +345,16 @@ def polar(abs, angle, *, out=None):
 
 # ---------------------------------------------------------------- new tensors like this one
 def _new(name, make):
-    def method(self, *args, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False, size=None):
+    def method(
+        self,
+        *args,
+        dtype=None,
+        device=None,
+        requires_grad=False,
+        layout=None,
+        pin_memory=False,
+        size=None,
+    ):
         if size is not None:
             args = (size, *args)
         return make(self, args, dtype or self.dtype, device, requires_grad)
@@ -264,9 +369,21 @@ _new("new_ones", lambda s, a, d, v, r: ones(*a, dtype=d, device=v, requires_grad
 _new("new_empty", lambda s, a, d, v, r: empty(*a, dtype=d, device=v, requires_grad=r))
 
 
-def _new_full(self, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def _new_full(
+    self,
+    size,
+    fill_value,
+    *,
+    dtype=None,
+    device=None,
+    requires_grad=False,
+    layout=None,
+    pin_memory=False,
+):
     """A tensor of this size filled with one value, with this tensor's dtype."""
-    return full(size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
+    return full(
+        size, fill_value, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad
+    )
 
 
 def _new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
@@ -276,7 +393,17 @@ def _new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
     return tensor(values, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
 
 
-def _new_empty_strided(self, size, stride, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def _new_empty_strided(
+    self,
+    size,
+    stride,
+    *,
+    dtype=None,
+    device=None,
+    requires_grad=False,
+    layout=None,
+    pin_memory=False,
+):
     """An uninitialised tensor of this size and these strides, with this tensor's dtype."""
     return empty_strided(size, stride, dtype=dtype or self.dtype, requires_grad=requires_grad)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.ops.reduction import axes, axis, restore
-from danlu.ops.scatter import scatter_zeros
 from danlu.ops.registry import Array, composite, ns, operator, return_type, write_out
+from danlu.ops.scatter import scatter_zeros
 
 __all__ = [
     "amax", "amin", "aminmax", "argmax", "argmin", "max", "median", "min", "mode", "nanmedian",
@@ -25,7 +25,8 @@ def _extreme(name, reduce, arg):
     def whole(input: Array):
         if input.size == 0:
             raise RuntimeError(
-                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify "
+                "the "
                 "reduction dim with the 'dim' argument."
             )
         return reduce(input)
@@ -43,9 +44,7 @@ def _extreme(name, reduce, arg):
             return input.copy(), np.zeros((), np.int64)
         where = axis(dim, input.ndim)
         if input.shape[where] == 0:
-            raise IndexError(
-                f"{name}(): Expected reduction dim {where} to have non-zero size."
-            )
+            raise IndexError(f"{name}(): Expected reduction dim {where} to have non-zero size.")
         indices = np.expand_dims(arg(input, axis=where), where)
         values = np.take_along_axis(input, indices, where)
         if not keepdim:
@@ -77,12 +76,13 @@ def _extreme(name, reduce, arg):
     public.__name__ = public.__qualname__ = name
     public.__doc__ = f"""The {name}imum: of all elements, of two tensors (`other`), or along `dim`.
 
-    With `dim` the result is a named tuple of `values` and `indices`, the position of the first {name}imum.
+    With `dim` the result is a named tuple of `values` and `indices`, the position of the first
+    {name}imum.
 
     Example:
         >>> import danlu as torch
         >>> torch.{name}(torch.tensor([[1.0, 5.0], [7.0, 2.0]]), dim=1).indices
-        tensor([{'1, 0' if name == 'max' else '0, 1'}])
+        tensor([{"1, 0" if name == "max" else "0, 1"}])
     """
     return composite(method=True)(public)
 
@@ -148,7 +148,9 @@ def _arg(name, arg, word):
         return np.asarray(arg(input, axis=where, keepdims=keepdim), dtype=np.int64)
 
     body.__name__ = name
-    body.__doc__ = f"The position of the first {word} element: in the flattened tensor, or along `dim`."
+    body.__doc__ = (
+        f"The position of the first {word} element: in the flattened tensor, or along `dim`."
+    )
     return operator(differentiable=False)(body)
 
 
@@ -199,7 +201,8 @@ def _middle(name, last):
 
     public.__name__ = name
     public.__doc__ = (
-        "The median: the lower of the two middle elements, of all or along `dim` (values and indices)."
+        "The median: the lower of the two middle elements, of all or along `dim` "
+        "(values and indices)."
     )
     return composite(method=True)(public)
 
@@ -222,11 +225,10 @@ def mode(input: Array, dim=-1, keepdim=False):
         unique, counts = np.unique(row, return_counts=True)
         values[i] = unique[counts.argmax()]
         indices[i] = np.flatnonzero(row == values[i])[-1]
-    shape = rows.shape[:-1]
-    values, indices = values.reshape(shape), indices.reshape(shape)
+    shape = list(rows.shape[:-1])
     if keepdim:
-        values, indices = np.expand_dims(values, where), np.expand_dims(indices, where)
-    return values, indices
+        shape.insert(where, 1)
+    return values.reshape(shape), indices.reshape(shape)
 
 
 @mode.vjp

@@ -10,7 +10,8 @@ from danlu.ops.registry import NUMBERS
 from danlu.tensor import Tensor, wrap
 
 __all__ = [
-    "array_from", "as_tensor", "asarray", "finish", "from_dlpack", "from_numpy", "frombuffer", "kind_or_default",
+    "array_from", "as_tensor", "asarray", "finish", "from_dlpack", "from_numpy", "frombuffer",
+    "kind_or_default",
     "legacy_tensor", "scalar_tensor", "tensor", "to_dlpack",
 ]  # fmt: skip
 
@@ -36,7 +37,8 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
 
     Args:
         data: a number, nested sequences of equal lengths, a NumPy array or a tensor.
-        dtype: inferred otherwise: bool, int64, the default float dtype or its complex; arrays keep theirs.
+        dtype: inferred otherwise: bool, int64, the default float dtype or its complex; arrays keep
+            theirs.
 
     Raises:
         ValueError: sequences of unequal lengths.
@@ -52,8 +54,10 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
         import warnings
 
         warnings.warn(
-            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            "To copy construct from a tensor, it is recommended to use "
+            "sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than "
+            "torch.tensor(sourceTensor).",
             UserWarning,
             stacklevel=2,
         )
@@ -64,7 +68,9 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
 
 
 def array_from(data, dtype=None) -> np.ndarray:
-    """A new array from nested sequences, numbers, arrays or tensors, by PyTorch's inference of dtypes."""
+    """A new array from nested sequences, numbers, arrays or tensors, by PyTorch's inference of
+    dtypes.
+    """
     kind = None if dtype is None else dtypes.numpy_dtype(dtype)
     cls = data.__class__
     if cls is float:
@@ -81,7 +87,9 @@ def array_from(data, dtype=None) -> np.ndarray:
     try:
         array = np.array(data)
     except (ValueError, TypeError) as error:
-        raise TypeError(f"tensor(): cannot make a tensor of {type(data).__name__}: {error}") from None
+        raise TypeError(
+            f"tensor(): cannot make a tensor of {type(data).__name__}: {error}"
+        ) from None
     found = array.dtype.kind
     if found == "f" and (array.size == 0 or kind is None):
         return array.astype(kind or dtypes.get_default_dtype().numpy, copy=False)
@@ -100,9 +108,7 @@ def array_from(data, dtype=None) -> np.ndarray:
         if array.size and (array.max() > limits.max or array.min() < limits.min):
             if kind.kind == "u" and array.min() < 0 and array.min() >= -limits.max:
                 return array.astype(kind)
-            raise RuntimeError(
-                f"value cannot be converted to type {kind.name}_t without overflow"
-            )
+            raise RuntimeError(f"value cannot be converted to type {kind.name}_t without overflow")
     return array.astype(kind)
 
 
@@ -155,7 +161,9 @@ def _check_rectangular(data, depth=0, expected=None) -> None:
     first = data[0]
     if not isinstance(first, (list, tuple, np.ndarray)):
         if any(isinstance(each, (list, tuple)) for each in data):
-            raise ValueError(f"expected sequence of length 1 at dim {depth + 1} (got a number first)")
+            raise ValueError(
+                f"expected sequence of length 1 at dim {depth + 1} (got a number first)"
+            )
         return
     length = len(first)
     for each in data:
@@ -193,7 +201,11 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
         )
         if copy is False and not shares:
             raise ValueError("can't alias arbitrary sequence into a tensor.")
-        made = made.detach() if isinstance(obj, Tensor) and not requires_grad and made is not obj else made
+        made = (
+            made.detach()
+            if isinstance(obj, Tensor) and not requires_grad and made is not obj
+            else made
+        )
     return made.requires_grad_() if requires_grad else made
 
 
@@ -217,13 +229,16 @@ def from_numpy(ndarray):
     dtypes.of_array(ndarray)
     if not ndarray.dtype.isnative:
         raise ValueError(
-            "given numpy array has byte order different from the native byte order. Conversion between byte "
+            "given numpy array has byte order different from the native byte order. Conversion "
+            "between byte "
             "orders is currently not supported."
         )
     if any(step < 0 for step in ndarray.strides):
         raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-            "currently supported. (You can probably work around this by making a copy of your array  with "
+            "At least one stride in the given numpy array is negative, and tensors with negative "
+            "strides are not "
+            "currently supported. (You can probably work around this by making a copy of your "
+            "array  with "
             "array.copy().)"
         )
     return wrap(ndarray.view(np.ndarray) if type(ndarray) is not np.ndarray else ndarray)
@@ -248,12 +263,14 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
         raise ValueError("both buffer length (0) and count (-1) must not be 0")
     if offset < 0 or offset >= size:
         raise ValueError(
-            f"offset must be non-negative and no greater than buffer length ({size}) , but got {offset}"
+            f"offset must be non-negative and no greater than buffer length ({size}) , but got "
+            f"{offset}"
         )
     kind = dtypes.numpy_dtype(dtype)
     if count == -1 and (size - offset) % kind.itemsize:
         raise ValueError(
-            f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element "
+            f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a "
+            "multiple of element "
             f"size ({kind.itemsize})"
         )
     return finish(np.frombuffer(buffer, kind, count, offset), requires_grad)
@@ -266,7 +283,9 @@ def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
 
 # ---------------------------------------------------------------- the old constructors
 def legacy_tensor(kind, args, kwargs) -> Tensor:
-    """`torch.FloatTensor(...)`: sizes make an uninitialised tensor, one sequence or array its values."""
+    """`torch.FloatTensor(...)`: sizes make an uninitialised tensor, one sequence or array its
+    values.
+    """
     if kwargs:
         kwargs.pop("device", None)
     if not args:

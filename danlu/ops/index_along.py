@@ -13,7 +13,8 @@ from danlu.ops.scatter import need_index, scatter_reduce
 from danlu.tensor import Tensor, wrap
 
 __all__ = [
-    "diagonal_scatter", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "index_select",
+    "diagonal_scatter", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",
+    "index_select",
     "put", "select_scatter", "slice_scatter", "take", "unravel_index",
 ]  # fmt: skip
 
@@ -44,7 +45,8 @@ def index_select(input, dim, index, *, out=None):
         low, high = positions.min(), positions.max()
         if low < 0 or high >= size:
             raise IndexError(
-                f"index {int(low if low < 0 else high)} is out of bounds for dimension {where} with size {size}"
+                f"index {int(low if low < 0 else high)} is out of bounds for dimension {where} "
+                f"with size {size}"
             )
     if input._array.ndim == 0:
         made = _index_select(input.reshape(1), positions.reshape(-1), 0).reshape(())
@@ -77,7 +79,8 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True, out=No
     """
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(
-            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+            "index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got "
+            f"{reduce}."
         )
     positions = need_index("index_reduce", index).reshape(-1)
     where = axis(dim, input._array.ndim)
@@ -123,7 +126,8 @@ def index_put(input, indices, values, accumulate=False):
     if values._array.dtype != input._array.dtype:
         raise RuntimeError(
             "Index put requires the source and destination dtypes match, got "
-            f"{scalar_name(input.dtype)} for the destination and {scalar_name(values.dtype)} for the source."
+            f"{scalar_name(input.dtype)} for the destination and {scalar_name(values.dtype)} for "
+            "the source."
         )
     return assigned(input, values, items, bool(accumulate))
 
@@ -142,7 +146,9 @@ def take(input, index, *, out=None):
 def put(input, index, source, accumulate=False):
     """A copy of input whose flattened elements at `index` are those of source."""
     positions = need_index("put", index)
-    flat = assigned(input.reshape(-1), source.reshape(-1), (positions.reshape(-1),), bool(accumulate))
+    flat = assigned(
+        input.reshape(-1), source.reshape(-1), (positions.reshape(-1),), bool(accumulate)
+    )
     return flat.reshape(input._array.shape)
 
 
@@ -150,7 +156,9 @@ def put(input, index, source, accumulate=False):
 @composite(method=True)
 def select_scatter(input, src, dim, index):
     """A copy of input with the slice at `index` along `dim` replaced."""
-    return assigned(input, src, (slice(None),) * axis(dim, input._array.ndim) + (int(index),), False)
+    return assigned(
+        input, src, (slice(None),) * axis(dim, input._array.ndim) + (int(index),), False
+    )
 
 
 @composite(method=True)
@@ -171,7 +179,8 @@ def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
 
 
 def unravel_index(indices, shape):
-    """The coordinates, one tensor per dimension, of positions in the flattened tensor of this shape.
+    """The coordinates, one tensor per dimension, of positions in the flattened tensor of this
+    shape.
 
     Raises:
         ValueError: a position lies outside.

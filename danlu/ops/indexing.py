@@ -9,10 +9,18 @@ from danlu.backend import dtypes
 from danlu.ops.inplace import publish_inplace
 from danlu.ops.registry import NUMBERS, Array, composite, ns, operator, scalar_name, write_out
 from danlu.ops.rules import sum_to
-from danlu.tensor import SHARED_ELEMENTS, Tensor, check_writable, publish_method, rebase_history, wrap
+from danlu.tensor import (
+    SHARED_ELEMENTS,
+    Tensor,
+    check_writable,
+    publish_method,
+    rebase_history,
+    wrap,
+)
 
 __all__ = [
-    "argwhere", "masked_fill", "masked_scatter", "masked_select", "nonzero", "nonzero_static", "where",
+    "argwhere", "masked_fill", "masked_scatter", "masked_select", "nonzero", "nonzero_static",
+    "where",
 ]  # fmt: skip
 
 NEGATIVE_STEP = "step must be greater than zero"
@@ -23,7 +31,8 @@ def parsed(index, shape):
     """A NumPy index from what stands in `x[...]`, and whether it selects a view.
 
     Raises:
-        IndexError: too many indices, positions outside the tensor, masks of another shape, unusable types.
+        IndexError: too many indices, positions outside the tensor, masks of another shape, unusable
+            types.
         ValueError: a slice with a negative step.
     """
     items = index if index.__class__ is tuple else (index,)
@@ -36,10 +45,21 @@ def parsed(index, shape):
             used += 1
         elif kind is slice:
             used += 1
-            if item.step is not None or isinstance(item.start, Tensor) or isinstance(item.stop, Tensor):
-                item = slice(*[None if e is None else e.__index__() for e in (item.start, item.stop, item.step)])
+            if (
+                item.step is not None
+                or isinstance(item.start, Tensor)
+                or isinstance(item.stop, Tensor)
+            ):
+                item = slice(
+                    *[
+                        None if e is None else e.__index__()
+                        for e in (item.start, item.stop, item.step)
+                    ]
+                )
                 if item.step is not None and item.step <= 0:
-                    raise ValueError(NEGATIVE_STEP + ": danlu has no views in reverse order, use .flip()")
+                    raise ValueError(
+                        NEGATIVE_STEP + ": danlu has no views in reverse order, use .flip()"
+                    )
         elif item is None or item is Ellipsis:
             pass
         elif kind is bool:
@@ -73,7 +93,8 @@ def _index_array(item):
         if kind not in "iub":
             raise IndexError(
                 "tensors used as indices must be long, int, byte or bool tensors, not "
-                f"{scalar_name(item.dtype)}: convert them with .long() or compare them to get a mask"
+                f"{scalar_name(item.dtype)}: convert them with .long() or compare them to get a "
+                "mask"
             )
         if kind == "u" and array.itemsize == 1:
             return array.astype(np.bool_), False
@@ -91,7 +112,8 @@ def _index_array(item):
             array = array.astype(np.int64)
         if array.dtype.kind not in "iub":
             raise IndexError(
-                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables "
+                "are valid "
                 f"indices (got {type(item[0]).__name__ if len(item) else type(item).__name__})"
             )
         return array, False
@@ -101,7 +123,8 @@ def _index_array(item):
         return item.__index__(), True
     except (AttributeError, TypeError):
         raise IndexError(
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
+            "valid indices "
             f"(got {type(item).__name__})"
         ) from None
 
@@ -117,7 +140,8 @@ def _check_ranges(items, shape, used) -> None:
         elif isinstance(item, np.ndarray) and item.dtype == np.bool_:
             if item.shape != shape[dim : dim + item.ndim]:
                 raise IndexError(
-                    f"The shape of the mask {list(item.shape)} at index {dim} does not match the shape of the "
+                    f"The shape of the mask {list(item.shape)} at index {dim} does not match the "
+                    "shape of the "
                     f"indexed tensor {list(shape)} at index {dim}"
                 )
             dim += item.ndim
@@ -135,9 +159,11 @@ def check_positions(positions, size, dim) -> None:
 
 
 def in_two_steps(items):
-    """A view and then a gather that together mean this index; None if NumPy reads it as PyTorch does.
+    """A view and then a gather that together mean this index; None if NumPy reads it as PyTorch
+    does.
 
-    An int takes its dimension away before the arrays beside it are looked at, in PyTorch; NumPy counts it as one of
+    An int takes its dimension away before the arrays beside it are looked at, in PyTorch; NumPy
+    counts it as one of
     them, which moves the result's dimensions where something stands between.
     """
     places = [i for i, e in enumerate(items) if e.__class__ is int or isinstance(e, np.ndarray)]
@@ -194,7 +220,9 @@ def _position_error(shape, items):
         if item is None:
             continue
         if item is Ellipsis:
-            dim += len(shape) - sum(1 for each in items if each is not None and each is not Ellipsis)
+            dim += len(shape) - sum(
+                1 for each in items if each is not None and each is not Ellipsis
+            )
             continue
         if item.__class__ is int and dim < len(shape) and not -shape[dim] <= item < shape[dim]:
             return IndexError(
@@ -251,7 +279,8 @@ def getitem(self, index):
     if basic:
         if self._array.ndim == 0 and any(each.__class__ is int for each in items):
             raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert it to a number"
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert it to a "
+                "number"
             )
         return _view_name(items)(self, items)
     steps = in_two_steps(items)
@@ -337,7 +366,8 @@ def _assigned_value(value, target):
         array = value._array
         if array.dtype.kind == "c" and target.dtype.kind != "c":
             raise RuntimeError(
-                "value cannot be converted to type float without overflow: assign value.real instead"
+                "value cannot be converted to type float without overflow: assign value.real "
+                "instead"
             )
         return array if array.dtype == target.dtype else array.astype(target.dtype)
     if value.__class__ in NUMBERS:
@@ -371,7 +401,8 @@ def _assignment_error(error, source, target, items):
         return _position_error(target.shape, items)
     part = target[items].shape
     return RuntimeError(
-        f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to indexing result "
+        f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
+        "indexing result "
         f"of shape {list(part)}"
     )
 
@@ -385,7 +416,8 @@ def _mask_of(name, mask):
         raise TypeError(f"{name}(): argument 'mask' must be Tensor, not {type(mask).__name__}")
     if mask._array.dtype != np.bool_:
         raise RuntimeError(
-            f"{name} only supports boolean masks, but got mask with dtype {mask.dtype!r}: use mask.bool()"
+            f"{name} only supports boolean masks, but got mask with dtype {mask.dtype!r}: use "
+            "mask.bool()"
         )
     return mask._array
 
@@ -445,7 +477,8 @@ def masked_scatter(input, mask, source):
     count = int(chosen.sum())
     if source._array.size < count:
         raise RuntimeError(
-            f"masked_scatter: expected self and source to have enough elements: the mask selects {count}, source "
+            "masked_scatter: expected self and source to have enough elements: the mask selects "
+            f"{count}, source "
             f"has {source._array.size}"
         )
     return assigned(input.expand(shape), source.reshape(-1)[:count], (chosen,), False)
@@ -469,7 +502,8 @@ _where.vjps(
 
 
 def where(condition, input=None, other=None, *, out=None):
-    """input where the condition is True, other elsewhere; `where(condition)` is `nonzero(as_tuple=True)`.
+    """input where the condition is True, other elsewhere; `where(condition)` is
+    `nonzero(as_tuple=True)`.
 
     Raises:
         RuntimeError: the condition is not a bool tensor, or the three do not broadcast.
@@ -478,13 +512,15 @@ def where(condition, input=None, other=None, *, out=None):
         return nonzero(condition, as_tuple=True)
     if not isinstance(condition, Tensor):
         raise TypeError(
-            f"where(): argument 'condition' (position 1) must be Tensor, not {type(condition).__name__}"
+            "where(): argument 'condition' (position 1) must be Tensor, not "
+            f"{type(condition).__name__}"
         )
     chosen = condition._array
     if chosen.dtype != np.bool_:
         if chosen.dtype != np.uint8:
             raise RuntimeError(
-                f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype!r}: "
+                "where expected condition to be a boolean tensor, but got a tensor with dtype "
+                f"{condition.dtype!r}: "
                 "compare it, or use .bool()"
             )
         chosen = chosen.astype(np.bool_)

@@ -54,7 +54,8 @@ def replace(self, function, args, kwargs):
 
 # ---------------------------------------------------------------- of operators
 def _kept(written, arrays, tensors, with_first):
-    """The inputs of an in-place call, with copies of those that the write will change, each in its place of the graph."""
+    """The inputs of an in-place call, with copies of those that the write will change, in their places of the
+    graph."""
     arrays, tensors = list(arrays), list(tensors)
     for i, tensor in enumerate(tensors):
         if tensor is None or tensor._writes is not written._writes or not (i or with_first):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from danlu.backend import dtypes
+from danlu.ops.parts import narrow
 from danlu.ops.promotion import result_numpy_dtype
 from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, Arrays, composite, ns, operator, write_out
-from danlu.ops.parts import narrow
 from danlu.ops.shape import atleast_1d, atleast_2d, atleast_3d
 from danlu.tensor import Tensor, publish_method
 
 __all__ = [
     "block_diag", "cartesian_prod", "cat", "chunk", "column_stack", "combinations", "concat",
     "concatenate", "dsplit", "dstack", "hsplit", "hstack", "meshgrid", "row_stack", "split",
-    "split_with_sizes", "stack", "tensor_split", "unbind", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "vsplit", "vstack",
+    "split_with_sizes", "stack", "tensor_split", "unbind", "unsafe_chunk", "unsafe_split",
+    "unsafe_split_with_sizes", "vsplit", "vstack",
 ]  # fmt: skip
 
 
@@ -82,7 +85,8 @@ def cat(tensors, dim=0, *, out=None, axis=None):
         for i, (a, b) in enumerate(zip(first, shape)):
             if a != b and i != where:
                 raise RuntimeError(
-                    f"Sizes of tensors must match except in dimension {where}. Expected size {a} but got size "
+                    f"Sizes of tensors must match except in dimension {where}. Expected size {a} "
+                    "but got size "
                     f"{b} for tensor number {position} in the list."
                 )
     made = _cat(full, where)
@@ -100,7 +104,8 @@ def _check_tensors(name, tensors):
     for position, each in enumerate(tensors):
         if not isinstance(each, Tensor):
             raise TypeError(
-                f"expected Tensor as element {position} in argument 0, but got {type(each).__name__}"
+                f"expected Tensor as element {position} in argument 0, but got "
+                f"{type(each).__name__}"
             )
 
 
@@ -113,7 +118,7 @@ def _stack(tensors: Arrays, dim=0):
 def _(g, tensors_shape, dim):
     where = axis(dim, g.ndim)
     before = (slice(None),) * where
-    return [g[(*before, i)] for i in range(len(tensors_shape))]
+    return [g[before + (i,)] for i in range(len(tensors_shape))]
 
 
 def stack(tensors, dim=0, *, out=None, axis=None):
@@ -196,7 +201,9 @@ def unbind(input, dim=0, *, axis=None):
 
 @composite(method=True)
 def split(tensor, split_size_or_sections=None, dim=0, *, split_size=None, axis=None):
-    """Views of consecutive parts along `dim`: of a size each (the last may be smaller), or of these sizes."""
+    """Views of consecutive parts along `dim`: of a size each (the last may be smaller), or of these
+    sizes.
+    """
     sizes = split_size if split_size_or_sections is None else split_size_or_sections
     dim = dim if axis is None else axis
     where = _axis(dim, tensor._array.ndim)
@@ -204,7 +211,8 @@ def split(tensor, split_size_or_sections=None, dim=0, *, split_size=None, axis=N
     if isinstance(sizes, int):
         if sizes < 0 or (sizes == 0 and total):
             raise RuntimeError(
-                f"split_size can only be 0 if dimension size is 0, but got dimension size of {total}"
+                "split_size can only be 0 if dimension size is 0, but got dimension size of "
+                f"{total}"
                 if sizes == 0
                 else f"split expects split_size be non-negative, but got split_size={sizes}"
             )
@@ -221,7 +229,8 @@ def split_with_sizes(input, split_sizes, dim=0):
     sizes = [int(each) for each in split_sizes]
     if sum(sizes) != total or min(sizes, default=0) < 0:
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {total} (input tensor's size at dimension "
+            f"split_with_sizes expects split_sizes to sum exactly to {total} (input tensor's size "
+            "at dimension "
             f"{where}), but got split_sizes={sizes}"
         )
     parts, start = [], 0
@@ -268,7 +277,7 @@ def tensor_split(input, indices_or_sections=None, dim=0, *, indices=None, sectio
         return split_with_sizes(input, sizes, where)
     cuts = [0, *[slice(None, each).indices(total)[1] for each in given], total]
     return tuple(
-        narrow(input, where, start, max(stop - start, 0)) for start, stop in zip(cuts, cuts[1:])
+        narrow(input, where, start, max(stop - start, 0)) for start, stop in pairwise(cuts)
     )
 
 
@@ -283,7 +292,8 @@ def _along(name, dim, least):
         total = input._array.shape[where]
         if isinstance(indices_or_sections, int) and total % indices_or_sections:
             raise RuntimeError(
-                f"torch.{name} attempted to split along dimension {where}, but the size of the dimension {total} "
+                f"torch.{name} attempted to split along dimension {where}, but the size of the "
+                f"dimension {total} "
                 f"is not divisible by the split_size {indices_or_sections}!"
             )
         return tensor_split(input, indices_or_sections, where)
@@ -360,7 +370,10 @@ def block_diag(*tensors):
         height, own = m._array.shape
         kind = m.dtype
         rows.append(
-            cat([zeros(height, left, dtype=kind), m, zeros(height, width - left - own, dtype=kind)], 1)
+            cat(
+                [zeros(height, left, dtype=kind), m, zeros(height, width - left - own, dtype=kind)],
+                1,
+            )
         )
         left += own
     return cat(rows, 0)

@@ -7,7 +7,8 @@ from danlu.ops.creation import legacy_tensor
 from danlu.tensor import Tensor, legacy_type_name
 
 __all__ = [
-    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
+    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",
+    "HalfTensor",
     "IntTensor", "LongTensor", "ShortTensor",
 ]  # fmt: skip
 
@@ -30,11 +31,17 @@ class _TypedTensor(type):
 def _typed(kind: dtypes.dtype):
     name = legacy_type_name(kind).removeprefix("torch.")
     doc = f"A tensor of {kind!r} of this size (uninitialised), or with these values."
-    return _TypedTensor(name, (), {"kind": kind, "dtype": kind, "__doc__": doc, "__module__": "torch"})
+    return _TypedTensor(
+        name, (), {"kind": kind, "dtype": kind, "__doc__": doc, "__module__": "torch"}
+    )
 
 
 FloatTensor, DoubleTensor = _typed(dtypes.float32), _typed(dtypes.float64)
 HalfTensor, BFloat16Tensor = _typed(dtypes.float16), _typed(dtypes.bfloat16)
 ByteTensor, CharTensor = _typed(dtypes.uint8), _typed(dtypes.int8)
-ShortTensor, IntTensor, LongTensor = _typed(dtypes.int16), _typed(dtypes.int32), _typed(dtypes.int64)
+ShortTensor, IntTensor, LongTensor = (
+    _typed(dtypes.int16),
+    _typed(dtypes.int32),
+    _typed(dtypes.int64),
+)
 BoolTensor = _typed(dtypes.bool_)

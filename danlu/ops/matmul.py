@@ -36,18 +36,21 @@ def _shown(shape) -> str:
 
 def product_error(a, b) -> RuntimeError:
     """PyTorch's words for matrices that do not fit together."""
-    if a.ndim == 2 and b.ndim == 2 or a.ndim > 2 and b.ndim == 2:
+    if (a.ndim == 2 and b.ndim == 2) or (a.ndim > 2 and b.ndim == 2):
         left = a.reshape(-1, a.shape[-1]) if a.ndim > 2 else a
         return RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({_shown(left.shape)} and {_shown(b.shape)})"
+            f"mat1 and mat2 shapes cannot be multiplied ({_shown(left.shape)} and "
+            f"{_shown(b.shape)})"
         )
     if a.ndim == 1 and b.ndim == 1:
         return RuntimeError(
-            "inconsistent tensor size, expected tensor [" + _shown(a.shape) + "] and src [" + _shown(b.shape)
-            + "] to have the same number of elements"
-        )  # fmt: skip
+            f"inconsistent tensor size, expected tensor [{_shown(a.shape)}] and src "
+            f"[{_shown(b.shape)}] to have the same number of elements"
+        )
     if b.ndim == 1:
-        return RuntimeError(f"size mismatch, got input ({a.shape[0]}), mat ({_shown(a.shape)}), vec ({b.shape[0]})")
+        return RuntimeError(
+            f"size mismatch, got input ({a.shape[0]}), mat ({_shown(a.shape)}), vec ({b.shape[0]})"
+        )
     if a.shape[-1] != b.shape[-2]:
         return RuntimeError(
             "Expected size for first two dimensions of batch2 tensor to be: "
@@ -57,7 +60,8 @@ def product_error(a, b) -> RuntimeError:
         m, n = a.shape[-back], b.shape[-back]
         if m != n and 1 not in (m, n):
             return RuntimeError(
-                f"The size of tensor a ({m}) must match the size of tensor b ({n}) at non-singleton dimension "
+                f"The size of tensor a ({m}) must match the size of tensor b ({n}) at "
+                "non-singleton dimension "
                 f"{max(a.ndim, b.ndim) - back}"
             )
     return RuntimeError(f"cannot multiply shapes {list(a.shape)} and {list(b.shape)}")
@@ -66,7 +70,7 @@ def product_error(a, b) -> RuntimeError:
 def multiply(a, b):
     """The matrix product of two arrays, through BLAS for the types that it has."""
     if a.dtype.kind == "b":
-        raise RuntimeError('"addmm_impl_cpu_" not implemented for \'Bool\'')
+        raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
     try:
         if a.ndim == 2 == b.ndim:
             return a.dot(b)  # half the call overhead of matmul on small matrices
@@ -114,7 +118,9 @@ def _(needs, g, input, other):
             flat = a.reshape(-1, a.shape[-1])
             gb = multiply_on(_conj(flat.T), full.reshape(-1, full.shape[-1]))
         else:
-            gb = sum_to(multiply_on(_conj(a.swapaxes(-1, -2)), full), tuple(b.shape)).reshape(b_shape)
+            gb = sum_to(multiply_on(_conj(a.swapaxes(-1, -2)), full), tuple(b.shape)).reshape(
+                b_shape
+            )
     return ga, gb
 
 
@@ -142,7 +148,8 @@ def _named(name, ranks, node, words):
 
 
 matmul = _named("matmul", None, "Mm", "")
-matmul.__doc__ = """The matrix product, batched over leading dimensions, with NumPy's rules for vectors.
+matmul.__doc__ = """The matrix product, batched over leading dimensions, with NumPy's rules for
+vectors.
 
     Raises:
         RuntimeError: a scalar operand, sizes that do not fit, or different dtypes.
@@ -195,7 +202,9 @@ def inner(input, other, *, out=None):
 
 
 def tensordot(a, b, dims=2, out=None):
-    """The sum of products over several dimensions: the last and first `dims` ones, or two lists of them."""
+    """The sum of products over several dimensions: the last and first `dims` ones, or two lists of
+    them.
+    """
     if isinstance(dims, Tensor):
         dims = dims.item() if dims.numel() == 1 else dims.tolist()
     if isinstance(dims, int):
@@ -211,7 +220,8 @@ def tensordot(a, b, dims=2, out=None):
         m, n = a._array.shape[i], b._array.shape[j]
         if m != n and 1 not in (m, n):
             raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {m} in dim {i} and second has size {n} "
+                f"contracted dimensions need to match, but first has size {m} in dim {i} and "
+                f"second has size {n} "
                 f"in dim {j}"
             )
         if m != n:
@@ -221,8 +231,12 @@ def tensordot(a, b, dims=2, out=None):
     keep_b = [j for j in range(b._array.ndim) if j not in right]
     shape = [a._array.shape[i] for i in keep_a] + [b._array.shape[j] for j in keep_b]
     size = int(np.prod([a._array.shape[i] for i in left]))
-    rows = a.permute(keep_a + left).reshape(-1 if size else int(np.prod(shape[: len(keep_a)])), size)
-    columns = b.permute(right + keep_b).reshape(size, -1 if size else int(np.prod(shape[len(keep_a) :])))
+    rows = a.permute(keep_a + left).reshape(
+        -1 if size else int(np.prod(shape[: len(keep_a)])), size
+    )
+    columns = b.permute(right + keep_b).reshape(
+        size, -1 if size else int(np.prod(shape[len(keep_a) :]))
+    )
     made = mm(rows, columns).reshape(shape)
     return made if out is None else write_out(out, made)
 
@@ -291,9 +305,11 @@ def chain_matmul(*matrices, out=None):
 
 # ---------------------------------------------------------------- einsum
 def einsum(equation, *operands):
-    """A sum of products by index letters (Einstein's convention), with `...` for dimensions left as they are.
+    """A sum of products by index letters (Einstein's convention), with `...` for dimensions left as
+    they are.
 
-    The operands are contracted pairwise from left to right, each pair as one batched matrix product.
+    The operands are contracted pairwise from left to right, each pair as one batched matrix
+    product.
 
     Example:
         >>> import danlu as torch
@@ -317,10 +333,13 @@ def einsum(equation, *operands):
         for letter, size in zip(term, x.shape):
             if sizes.get(letter, 1) != 1 and size not in (1, sizes[letter]):
                 raise RuntimeError(
-                    f"einsum(): subscript {letter} has size {size} for operand, which does not broadcast with "
+                    f"einsum(): subscript {letter} has size {size} for operand, which does not "
+                    "broadcast with "
                     f"previously seen size {sizes[letter]}"
                 )
-            sizes[letter] = max(size, sizes.get(letter, 1)) if 0 not in (size, sizes.get(letter, 1)) else 0
+            sizes[letter] = (
+                max(size, sizes.get(letter, 1)) if 0 not in (size, sizes.get(letter, 1)) else 0
+            )
     result, done = operands[0], terms[0]
     for i in range(1, len(operands)):
         later = set(output).union(*terms[i + 1 :])
@@ -346,12 +365,15 @@ def _from_sublists(args):
 
 
 def _parse_einsum(equation, operands):
-    """Per operand the list of its index labels (letters, and numbers for what `...` covers), and the output's."""
+    """Per operand the list of its index labels (letters, and numbers for what `...` covers), and
+    the output's.
+    """
     left, arrow, right = equation.replace(" ", "").partition("->")
     texts = left.split(",")
     if len(texts) != len(operands):
         raise RuntimeError(
-            f"einsum(): {'more' if len(texts) < len(operands) else 'fewer'} operands were provided than specified "
+            f"einsum(): {'more' if len(texts) < len(operands) else 'fewer'} operands were provided "
+            "than specified "
             "in the equation"
         )
     most = 0
@@ -362,7 +384,8 @@ def _parse_einsum(equation, operands):
         if len(letters) > x._array.ndim or ("..." not in text and len(letters) != x._array.ndim):
             raise RuntimeError(
                 "einsum(): the number of subscripts in the equation "
-                f"({len(letters)}) does not match the number of dimensions ({x._array.ndim}) for operand "
+                f"({len(letters)}) does not match the number of dimensions ({x._array.ndim}) for "
+                "operand "
                 f"'{text}' and no ellipsis was given"
             )
     terms = []
@@ -377,11 +400,15 @@ def _parse_einsum(equation, operands):
         for letter in output:
             if not any(letter in term for term in terms) and not isinstance(letter, int):
                 raise RuntimeError(
-                    f"einsum(): output subscript {letter} does not appear in the equation for any input operand"
+                    f"einsum(): output subscript {letter} does not appear in the equation for any "
+                    "input operand"
                 )
     else:
         every = [letter for term in terms for letter in term if isinstance(letter, str)]
-        output = [*range(most), *sorted(letter for letter in set(every) if every.count(letter) == 1)]
+        output = [
+            *range(most),
+            *sorted(letter for letter in set(every) if every.count(letter) == 1),
+        ]
     return terms, output, operands
 
 
@@ -397,11 +424,15 @@ def _diagonals(term, x):
 
 
 def _contract(a, a_term, b, b_term, later):
-    """One pair of operands: sum what neither the output nor a later operand has, the rest by a batched product."""
+    """One pair of operands: sum what neither the output nor a later operand has, the rest by a
+    batched product.
+    """
 
     def summed(x, term, other):
         gone = [i for i, each in enumerate(term) if each not in other and each not in later]
-        return (x.sum(gone), [t for i, t in enumerate(term) if i not in gone]) if gone else (x, term)
+        return (
+            (x.sum(gone), [t for i, t in enumerate(term) if i not in gone]) if gone else (x, term)
+        )
 
     a, a_term = summed(a, a_term, b_term)
     b, b_term = summed(b, b_term, a_term)

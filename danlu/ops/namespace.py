@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from danlu.ops import binary, creation, extremes, indexing, joining, parts, pointwise, reduction, shape
+from danlu.ops import (
+    binary,
+    creation,
+    extremes,
+    indexing,
+    joining,
+    parts,
+    pointwise,
+    reduction,
+    shape,
+)
 from danlu.ops import matmul as products
 from danlu.ops.binary import atan2, floor_divide, hypot, logaddexp, maximum, minimum  # noqa: F401
 from danlu.ops.creation import empty_like, ones_like, zeros_like  # noqa: F401

@@ -27,9 +27,13 @@ def _(g, dims):
 
 
 def flip(input, *sizes, dims=None, axis=None):
-    """The order of elements reversed along these dimensions, given as ints or one sequence (`dims`)."""
+    """The order of elements reversed along these dimensions, given as ints or one sequence
+    (`dims`).
+    """
     given = dims if axis is None else axis
-    return _flip(input, sizes_of(sizes if given is None else (given,) if isinstance(given, int) else given))
+    return _flip(
+        input, sizes_of(sizes if given is None else (given,) if isinstance(given, int) else given)
+    )
 
 
 publish_method("flip", flip)
@@ -100,7 +104,8 @@ def select(input: Array, dim, index):
     size = input.shape[where]
     if not -size <= index < size:
         raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {where}"
+            f"select(): index {index} out of range for tensor of size {list(input.shape)} at "
+            f"dimension {where}"
         )
     return input[(slice(None),) * where + (index, ...)]
 
@@ -127,7 +132,8 @@ def narrow(input: Array, dim, start, length):
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -size <= start <= size:
         raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-size}, {size}], but got {start})"
+            f"Dimension out of range (expected to be in range of [{-size}, {size}], but got "
+            f"{start})"
         )
     start = start + size if start < 0 else start
     if start + length > size:

@@ -13,16 +13,22 @@ from danlu.tensor import publish_method
 __all__ = [
     "abs", "absolute", "acos", "acosh", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
     "arctanh", "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "conj", "conj_physical",
-    "cos", "cosh", "deg2rad", "exp", "exp2", "expm1", "fix", "frexp", "floor", "frac", "imag", "isfinite",
-    "isinf", "isnan", "isneginf", "isposinf", "isreal", "log", "log10", "log1p", "log2", "logical_not",
-    "logit", "nan_to_num", "neg", "negative", "positive", "rad2deg", "real", "reciprocal", "resolve_conj", "resolve_neg", "round",
-    "rsqrt", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt", "square", "tan", "tanh",
+    "cos", "cosh", "deg2rad", "exp", "exp2", "expm1", "fix", "frexp", "floor", "frac", "imag",
+    "isfinite",
+    "isinf", "isnan", "isneginf", "isposinf", "isreal", "log", "log10", "log1p", "log2",
+    "logical_not",
+    "logit", "nan_to_num", "neg", "negative", "positive", "rad2deg", "real", "reciprocal",
+    "resolve_conj", "resolve_neg", "round",
+    "rsqrt", "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "sqrt", "square", "tan",
+    "tanh",
     "trunc",
 ]  # fmt: skip
 
 
 def _conj(x):
-    """The complex conjugate where there is one: rules of holomorphic functions conjugate the derivative."""
+    """The complex conjugate where there is one: rules of holomorphic functions conjugate the
+    derivative.
+    """
     return x.conj() if _is_complex(x) else x
 
 
@@ -38,9 +44,7 @@ exp2 = elementwise(
 expm1 = elementwise(
     "expm1", np.expm1, "exp(x) - 1, accurate near 0.", lambda g, out: g * _conj(out + 1)
 )
-log = elementwise(
-    "log", np.log, "The natural logarithm.", lambda g, input: g / _conj(input)
-)
+log = elementwise("log", np.log, "The natural logarithm.", lambda g, input: g / _conj(input))
 log2 = elementwise(
     "log2", np.log2, "The logarithm to base 2.", lambda g, input: g / _conj(input * math.log(2))
 )
@@ -103,6 +107,8 @@ negative = neg
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, "1 / x.", lambda g, out: -g * _conj(out * out)
 )
+
+
 def _square(x):
     return np.square(x.astype(np.int64) if x.dtype.kind == "b" else x)
 
@@ -130,16 +136,18 @@ rad2deg = elementwise(
     "rad2deg", np.rad2deg, "Radians to degrees.", lambda g: g * (180 / math.pi), node="Mul"
 )
 isfinite = elementwise(
-    "isfinite", np.isfinite, "Where elements are neither infinite nor NaN.", promote=None, inplace=False
+    "isfinite",
+    np.isfinite,
+    "Where elements are neither infinite nor NaN.",
+    promote=None,
+    inplace=False,
 )
 isinf = elementwise("isinf", np.isinf, "Where elements are infinite.", promote=None, inplace=False)
 isnan = elementwise("isnan", np.isnan, "Where elements are NaN.", promote=None, inplace=False)
 signbit = elementwise(
     "signbit", np.signbit, "Where the sign bit is set (also of -0.0).", promote=None, inplace=False
 )
-logical_not = elementwise(
-    "logical_not", np.logical_not, "Where elements are zero.", promote=None
-)
+logical_not = elementwise("logical_not", np.logical_not, "Where elements are zero.", promote=None)
 bitwise_not = elementwise(
     "bitwise_not", np.invert, "The bitwise complement of integers; logical not of bools.",
     promote=None, aliases=("__invert__",),
@@ -273,7 +281,6 @@ def resolve_neg(input):
     return input
 
 
-
 @operator()
 def positive(input: Array):
     """The elements as they are.
@@ -323,7 +330,9 @@ def _(g):
 
 @operator(inplace=True)
 def nan_to_num(input: Array, nan=0.0, posinf=None, neginf=None):
-    """NaN and infinities replaced by numbers: by 0 and the largest finite ones unless said otherwise."""
+    """NaN and infinities replaced by numbers: by 0 and the largest finite ones unless said
+    otherwise.
+    """
     if input.dtype.kind not in "fcV":
         return input.copy()
     nan = 0.0 if nan is None else nan

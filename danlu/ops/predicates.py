@@ -10,8 +10,10 @@ from danlu.ops.registry import NUMBERS, composite, scalar_name
 from danlu.tensor import Tensor, wrap
 
 __all__ = [
-    "allclose", "are_deterministic_algorithms_enabled", "equal", "is_complex", "is_floating_point", "is_nonzero",
-    "is_signed", "is_storage", "is_tensor", "isclose", "result_type", "set_printoptions", "get_printoptions",
+    "allclose", "are_deterministic_algorithms_enabled", "equal", "is_complex", "is_floating_point",
+    "is_nonzero",
+    "is_signed", "is_storage", "is_tensor", "isclose", "result_type", "set_printoptions",
+    "get_printoptions",
     "use_deterministic_algorithms", "is_conj", "is_neg", "is_inference",
     "is_same_size", "get_device",
 ]  # fmt: skip
@@ -56,7 +58,9 @@ def is_neg(input) -> bool:
 
 @composite(method=True)
 def is_inference(input) -> bool:
-    """Whether the tensor was made in inference mode and must not be recorded: danlu makes no difference."""
+    """Whether the tensor was made in inference mode and must not be recorded: danlu makes no
+    difference.
+    """
     return False
 
 
@@ -86,7 +90,9 @@ def is_nonzero(input) -> bool:
 def equal(input, other) -> bool:
     """Whether two tensors have the same size and elements."""
     if not isinstance(other, Tensor):
-        raise TypeError(f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
+        raise TypeError(
+            f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
+        )
     a, b = input._array, other._array
     return a.shape == b.shape and bool(np.array_equal(a, b))
 
@@ -100,10 +106,13 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """
     if input.dtype is not other.dtype:
         raise RuntimeError(
-            f"{scalar_name(input.dtype)} did not match {scalar_name(other.dtype)}: isclose needs one dtype"
+            f"{scalar_name(input.dtype)} did not match {scalar_name(other.dtype)}: isclose needs "
+            "one dtype"
         )
     if rtol < 0 or atol < 0:
-        raise RuntimeError(f"rtol and atol must be greater than or equal to zero, but got {rtol} and {atol}")
+        raise RuntimeError(
+            f"rtol and atol must be greater than or equal to zero, but got {rtol} and {atol}"
+        )
     a, b = input._array, other._array
     close = a == b
     if equal_nan and a.dtype.kind in "fc":

@@ -87,7 +87,9 @@ def cast_scalar(value, target: np.dtype) -> np.ndarray:
 
 
 def weak(number, array):
-    """A Python number that does not promote `array`: NumPy would, of integers and of ml_dtypes' numbers."""
+    """A Python number that does not promote `array`: NumPy would, of integers and of ml_dtypes'
+    numbers.
+    """
     return array.dtype.type(number) if array.dtype.kind in "Viub" else number
 
 

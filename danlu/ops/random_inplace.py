@@ -76,7 +76,7 @@ def _overwrite(tensor, draw, *args):
     if state.grad and tensor.requires_grad:
         placed = np.empty_like(array)
         draws.fill(placed, values)
-        tensor._overwritten_(placed)
+        _overwritten.inplace(tensor, placed)
     else:
         draws.fill(array, values)
         tensor._writes[0] += 1

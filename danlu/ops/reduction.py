@@ -12,10 +12,10 @@ from danlu.ops.pointwise import _conj
 from danlu.ops.registry import Array, composite, dimension_error, ns, operator
 
 __all__ = [
-    "all", "any", "count_nonzero", "logsumexp", "mean", "nanmean", "nansum", "prod", "std", "std_mean",
+    "all", "any", "count_nonzero", "logsumexp", "mean", "nanmean", "nansum", "prod", "std",
+    "std_mean",
     "sum", "var", "var_mean",
 ]  # fmt: skip
-
 
 
 def axes(dim, ndim: int):
@@ -45,7 +45,9 @@ def axis(dim, ndim: int) -> int:
     try:
         number = dim.__index__()
     except AttributeError:
-        raise TypeError(f"argument 'dim' must be int or tuple of ints, not {type(dim).__name__}") from None
+        raise TypeError(
+            f"argument 'dim' must be int or tuple of ints, not {type(dim).__name__}"
+        ) from None
     most = ndim or 1
     if not -most <= number < most:
         raise dimension_error(number, ndim)
@@ -65,7 +67,7 @@ def summed_type(input, dtype):
 
 def restore(g, shape, dim, keepdim):
     """A gradient of a reduction, with the reduced dimensions back (of size 1)."""
-    if keepdim or dim is None and g.ndim == len(shape):
+    if keepdim or (dim is None and g.ndim == len(shape)):
         return g
     ndim = len(shape)
     reduced = axes(dim, ndim) or range(ndim)
@@ -117,7 +119,8 @@ def _need_float(name, input, dtype):
     if dtype is None and input.dtype.kind in "biu":
         word = {"b": "Bool", "i": "Long", "u": "Byte"}[input.dtype.kind]
         raise RuntimeError(
-            f"{name}(): could not infer output dtype. Input dtype must be either a floating point or complex "
+            f"{name}(): could not infer output dtype. Input dtype must be either a floating point "
+            "or complex "
             f"dtype. Got: {word}. Convert it first: x.float().{name}()"
         )
 
@@ -241,7 +244,9 @@ def _spread_arguments(name, input, dim, unbiased, correction):
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if input._array.dtype.kind not in "fcV":
-        raise RuntimeError(f"{name} and its relatives only support floating point and complex dtypes")
+        raise RuntimeError(
+            f"{name} and its relatives only support floating point and complex dtypes"
+        )
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
     return dim, correction
@@ -249,8 +254,12 @@ def _spread_arguments(name, input, dim, unbiased, correction):
 
 @composite(method=True)
 def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None, axis=None):
-    """The variance over some dimensions, divided by N - 1 (Bessel) unless `unbiased=False` or `correction` says otherwise."""
-    dim, correction = _spread_arguments("var", input, dim if axis is None else axis, unbiased, correction)
+    """The variance over some dimensions, divided by N - 1 (Bessel) unless `unbiased=False` or
+    `correction` says otherwise.
+    """
+    dim, correction = _spread_arguments(
+        "var", input, dim if axis is None else axis, unbiased, correction
+    )
     return _variance(input, dim, correction, keepdim, out=out)
 
 
@@ -276,7 +285,9 @@ def _(g, out, input, dim, correction, keepdim):
 @composite(method=True)
 def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None, axis=None):
     """The standard deviation over some dimensions; see `var`."""
-    dim, correction = _spread_arguments("std", input, dim if axis is None else axis, unbiased, correction)
+    dim, correction = _spread_arguments(
+        "std", input, dim if axis is None else axis, unbiased, correction
+    )
     return _deviation(input, dim, correction, keepdim, out=out)
 
 

@@ -39,7 +39,7 @@ def ns(x):
 
 
 def _all_positional(fn):
-    """The same function with its keyword-only parameters as positional ones: calls inside danlu pass all by position."""
+    """The same function with its keyword-only parameters as positional ones: danlu passes all by position."""
     code = fn.__code__
     names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     defaults = fn.__kwdefaults__ or {}

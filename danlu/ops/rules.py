@@ -22,7 +22,7 @@ def _names(rule) -> tuple:
 
 def _function(parameters: str, body: str, scope: dict):
     """A function made from source text, which is built from parameter names and numbers alone."""
-    exec(f"def made({parameters}):\n {body}", scope)  # noqa: S102
+    exec(f"def made({parameters}):\n {body}", scope)
     return scope["made"]
 
 
@@ -254,10 +254,8 @@ def _attached(array, edge):
 
 def node_class(op):
     """The node type of an operator, named as PyTorch prints it."""
-    base = OperatorNode
     body = {"__slots__": (), "operator": op}
-    made = type(op.node_name + "Backward0", (base,), body)
-    return made
+    return type(op.node_name + "Backward0", (OperatorNode,), body)
 
 
 def sum_to(gradient, shape):

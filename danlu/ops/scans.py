@@ -92,7 +92,8 @@ def _(g, out, input, dim):
     if not input.ndim:
         return g * 1
     where = axis(dim, input.ndim)
-    # sum over j >= i of g[j] exp(x[i] - out[j]), scaled by the largest -out so that nothing overflows
+    # sum over j >= i of g[j] exp(x[i] - out[j]), scaled by the largest -out so that nothing
+    # overflows
     top = xp.max(-out.real, axis=where, keepdims=True)
     scaled = g * _conj(xp.exp(-out - top))
     weighted = xp.flip(cumsum.on(xp.flip(scaled, axis=where), where), axis=where)
@@ -136,7 +137,9 @@ cummin = _cumulative_extreme("cummin", np.less_equal)
 
 
 def products_of_others(xp, x, where):
-    """Along one dimension, the product of all elements but each one: exact also where elements are 0."""
+    """Along one dimension, the product of all elements but each one: exact also where elements are
+    0.
+    """
     n = x.shape[where]
     if n == 0:
         return x

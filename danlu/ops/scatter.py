@@ -1,4 +1,6 @@
-"""Reading and writing at the positions that an index tensor of the same rank names: gather and scatter."""
+"""Reading and writing at the positions that an index tensor of the same rank names: gather and
+scatter.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def need_index(name, index):
 
 
 def _check(name, shape, index, dim, src=None):
-    """An index of the input's rank, no larger than input and source where it must not be, with positions inside.
+    """An index of the input's rank, no larger than input and source where it must not be, with
+    positions inside.
 
     Raises:
         RuntimeError: it is not.
@@ -80,9 +83,12 @@ def _vector(x):
     return x.reshape(1) if isinstance(x, Tensor) and x._array.ndim == 0 else x
 
 
-# ---------------------------------------------------------------- the operators, on one dimension or more
+# ---------------------------------------------------------------- the operators, on one dimension
+# or more
 def _grid(index, dim):
-    """The full index of the elements that are touched: `index` along `dim`, its own place elsewhere."""
+    """The full index of the elements that are touched: `index` along `dim`, its own place
+    elsewhere.
+    """
     places = [
         np.arange(n).reshape((1,) * i + (-1,) + (1,) * (index.ndim - i - 1))
         for i, n in enumerate(index.shape)
@@ -245,7 +251,9 @@ def _(needs, g, out, input, src, index, dim, reduce, include_self):
 
 
 def _product_gradients(xp, g, out, input, part, index, dim, include_self, kept):
-    """The product of the other factors, also where a factor is 0: without it, the product is taken anew."""
+    """The product of the other factors, also where a factor is 0: without it, the product is taken
+    anew.
+    """
     shape = tuple(input.shape)
     own_zero = input == 0
     without_own = xp.where(own_zero, input * 0 + 1, input)
@@ -297,7 +305,9 @@ def gather(input, dim, index, *, sparse_grad=False, out=None):
 
 @composite(method=True)
 def take_along_dim(input, indices, dim=None, *, out=None):
-    """The elements at `indices` along `dim` (of the flattened tensor if None), broadcast against each other."""
+    """The elements at `indices` along `dim` (of the flattened tensor if None), broadcast against
+    each other.
+    """
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1), out=out)
     where = axis(dim, input._array.ndim)
@@ -307,7 +317,8 @@ def take_along_dim(input, indices, dim=None, *, out=None):
     own, other = list(input._array.shape), list(indices._array.shape)
     if len(own) != len(other):
         raise RuntimeError(
-            "torch.take_along_dim(): input and indices should have the same number of dimensions, but "
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, "
+            "but "
             f"got {len(own)} dimensions for input, and {len(other)} dimensions for indices"
         )
     common = [max(a, b) if 0 not in (a, b) else 0 for a, b in zip(own, other)]

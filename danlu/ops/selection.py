@@ -11,7 +11,8 @@ from danlu.ops.registry import Array, composite, ns, operator, write_out
 from danlu.tensor import Tensor, publish_method
 
 __all__ = [
-    "clamp", "clamp_max", "clamp_min", "clip", "diag", "diagflat", "diff", "cov", "corrcoef", "renorm", "trace",
+    "clamp", "clamp_max", "clamp_min", "clip", "diag", "diagflat", "diff", "cov", "corrcoef",
+    "renorm", "trace",
     "tril", "triu",
 ]  # fmt: skip
 
@@ -36,7 +37,11 @@ def _(g, input, low, high):
 
 
 def _limit(value):
-    return value.item() if isinstance(value, Tensor) and value._array.ndim == 0 and not value.requires_grad else value
+    return (
+        value.item()
+        if isinstance(value, Tensor) and value._array.ndim == 0 and not value.requires_grad
+        else value
+    )
 
 
 def clamp(input, min=None, max=None, *, out=None):
@@ -49,14 +54,20 @@ def clamp(input, min=None, max=None, *, out=None):
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if not isinstance(min, Tensor) and not isinstance(max, Tensor):
         kind = input._array.dtype.kind
-        if kind == "f" or kind in "iu" and not isinstance(min, float) and not isinstance(max, float):
+        if kind == "f" or (
+            kind in "iu" and not isinstance(min, float) and not isinstance(max, float)
+        ):
             return _clamp(input, min, max, out=out)
         if kind == "c":
             raise RuntimeError("clamp is not supported for complex types")
         if kind in "iub":
             from danlu.backend import dtypes
 
-            wide = dtypes.get_default_dtype() if isinstance(min, float) or isinstance(max, float) else dtypes.int64
+            wide = (
+                dtypes.get_default_dtype()
+                if isinstance(min, float) or isinstance(max, float)
+                else dtypes.int64
+            )
             input = input.to(wide)
         return _clamp(input, min, max, out=out)
     return _clamp_to_tensors(input, min, max, out)
@@ -66,7 +77,11 @@ def _clamp_to_tensors(input, low, high, out):
     result = input
     # NaN in the input stays, and the upper limit wins where the two cross
     if low is not None:
-        result = where((result < low) | (low != low), low, result) if isinstance(low, Tensor) else clamp(result, low)
+        result = (
+            where((result < low) | (low != low), low, result)
+            if isinstance(low, Tensor)
+            else clamp(result, low)
+        )
     if high is not None:
         result = (
             where((result > high) | (high != high), high, result)
@@ -93,7 +108,12 @@ def clamp_max(input, max, *, out=None):
 
 
 clip = clamp
-for _name, _function in (("clamp", clamp), ("clip", clamp), ("clamp_min", clamp_min), ("clamp_max", clamp_max)):
+for _name, _function in (
+    ("clamp", clamp),
+    ("clip", clamp),
+    ("clamp_min", clamp_min),
+    ("clamp_max", clamp_max),
+):
     publish_method(_name, _function)
 publish_method("clamp_", _clamp_in_place)
 publish_method("clip_", _clamp_in_place)
@@ -108,9 +128,8 @@ def _triangle(name, cut):
         return cut(input, diagonal)
 
     body.__name__ = name
-    body.__doc__ = (
-        f"The {'lower' if name == 'tril' else 'upper'} triangle of matrices, from `diagonal` on; zeros elsewhere."
-    )
+    side = "lower" if name == "tril" else "upper"
+    body.__doc__ = f"The {side} triangle of matrices, from `diagonal` on; zeros elsewhere."
     op = operator(inplace=True)(body)
 
     @op.vjp
@@ -139,9 +158,7 @@ def diag(input, diagonal=0, *, out=None):
     elif input._array.ndim == 2:
         made = input.diagonal(diagonal).clone()
     else:
-        raise RuntimeError(
-            f"diag(): Supports 1D or 2D tensors. Got {input._array.ndim}D"
-        )
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input._array.ndim}D")
     return made if out is None else write_out(out, made)
 
 
@@ -175,7 +192,10 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
 def cov(input, *, correction=1, fweights=None, aweights=None):
     """The covariance matrix of variables (rows) over observations (columns)."""
     if input._array.ndim > 2:
-        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input._array.ndim} dimensions")
+        raise RuntimeError(
+            "cov(): expected input to have two or fewer dimensions but got an input with "
+            f"{input._array.ndim} dimensions"
+        )
     x = input.reshape(1, -1) if input._array.ndim < 2 else input
     weights = None
     if fweights is not None:
@@ -185,7 +205,11 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     if weights is None:
         norm = max(x._array.shape[1] - correction, 0)
         centred = x - x.mean(1, True)
-        found = centred @ centred.mT.conj() / norm if norm else centred @ centred.mT.conj() * float("nan")
+        found = (
+            centred @ centred.mT.conj() / norm
+            if norm
+            else centred @ centred.mT.conj() * float("nan")
+        )
     else:
         total = weights.sum()
         centred = x - ((x * weights).sum(1) / total)[:, None]

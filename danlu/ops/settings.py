@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from danlu.backend import dtypes
 
 _PRECISIONS = ("highest", "high", "medium")
 _DEBUG_MODES = {"default": 0, "warn": 1, "error": 2}
-_chosen = {"precision": "highest", "debug": 0, "warn_always": False}
+_chosen: dict[str, Any] = {"precision": "highest", "debug": 0, "warn_always": False}
 
 
 def get_float32_matmul_precision() -> str:
@@ -15,7 +17,9 @@ def get_float32_matmul_precision() -> str:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Allow less precise float32 products where the hardware has them: "highest", "high" or "medium"."""
+    """Allow less precise float32 products where the hardware has them: "highest", "high" or
+    "medium".
+    """
     if precision not in _PRECISIONS:
         raise RuntimeError(
             f"{precision} is not one of 'highest', 'high', or 'medium': choose one of them"
@@ -35,7 +39,8 @@ def set_deterministic_debug_mode(debug_mode) -> None:
     mode = _DEBUG_MODES.get(debug_mode, debug_mode)
     if mode not in (0, 1, 2):
         raise RuntimeError(
-            "invalid value for debug_mode, expected one of `default`, `warn`, `error` (or 0, 1, 2), "
+            "invalid value for debug_mode, expected one of `default`, `warn`, `error` (or 0, 1, "
+            "2), "
             f"but got {debug_mode}"
         )
     _chosen["debug"] = mode

@@ -6,14 +6,14 @@ from math import prod
 
 import numpy as np
 
-from danlu.ops.reduction import axis, axes
+from danlu.ops.reduction import axes, axis
 from danlu.ops.registry import Array, composite, ns, operator
 from danlu.tensor import Tensor, check_writable, publish_method
 
 __all__ = [
     "adjoint", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "broadcast_tensors",
     "broadcast_to", "expand_copy", "flatten", "moveaxis",
-    "movedim", "numel", "permute", "ravel", "repeat_interleave", "reshape", 
+    "movedim", "numel", "permute", "ravel", "repeat_interleave", "reshape",
     "squeeze", "swapaxes", "swapdims", "t", "tile", "transpose", "unflatten", "unsqueeze",
     "view_as_complex", "view_as_real",
 ]  # fmt: skip
@@ -47,7 +47,8 @@ def inferred(shape: tuple, count: int) -> tuple:
             raise RuntimeError("only one dimension can be inferred")
         if known == 0 and count == 0:
             raise RuntimeError(
-                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified "
+                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
+                "unspecified "
                 "dimension size -1 can be any value and is ambiguous"
             )
         if known and count % known == 0:
@@ -74,7 +75,8 @@ def _view(input: Array, shape):
         return np.reshape(input, shape, copy=False)
     except ValueError:
         raise RuntimeError(
-            "view size is not compatible with input tensor's size and stride (at least one dimension spans "
+            "view size is not compatible with input tensor's size and stride (at least one "
+            "dimension spans "
             "across two contiguous subspaces). Use .reshape(...) instead."
         ) from None
 
@@ -86,12 +88,16 @@ def _(g, input_shape):
 
 @composite
 def reshape(input, shape):
-    """The same elements in another shape; one dimension may be -1. A view where memory allows, else a copy."""
+    """The same elements in another shape; one dimension may be -1. A view where memory allows, else
+    a copy.
+    """
     return _reshape(input, inferred(sizes_of((shape,)), input._array.size))
 
 
 def _method_reshape(self, *shape):
-    """The same elements in another shape; one dimension may be -1. A view where memory allows, else a copy."""
+    """The same elements in another shape; one dimension may be -1. A view where memory allows, else
+    a copy.
+    """
     return _reshape(self, inferred(sizes_of(shape), self._array.size))
 
 
@@ -166,7 +172,8 @@ def permute(input: Array, dims):
     order = axes(dims, input.ndim) or ()
     if len(order) != input.ndim:
         raise RuntimeError(
-            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the "
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the "
+            "length of the "
             f"desired ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to "
             f"len(dims) = {len(order)}"
         )
@@ -225,7 +232,8 @@ def _matrix_transpose(self):
     """The last two dimensions exchanged."""
     if self._array.ndim < 2:
         raise RuntimeError(
-            f"tensor.mT is only supported on matrices or batches of matrices. Got {self._array.ndim}-D tensor."
+            "tensor.mT is only supported on matrices or batches of matrices. Got "
+            f"{self._array.ndim}-D tensor."
         )
     return transpose(self, -2, -1)
 
@@ -294,8 +302,10 @@ def expand(input: Array, shape):
     extra = len(shape) - input.ndim
     if extra < 0:
         raise RuntimeError(
-            f"expand(torch.Tensor{{{list(input.shape)}}}, size={list(shape)}): the number of sizes provided "
-            f"({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({input.ndim})"
+            f"expand(torch.Tensor{{{list(input.shape)}}}, size={list(shape)}): the number of sizes "
+            "provided "
+            f"({len(shape)}) must be greater or equal to the number of dimensions in the tensor "
+            f"({input.ndim})"
         )
     target = list(shape)
     for i, size in enumerate(shape):
@@ -303,7 +313,8 @@ def expand(input: Array, shape):
         if size == -1:
             if own is None:
                 raise RuntimeError(
-                    f"The expanded size of the tensor ({size}) isn't allowed in a leading, non-existing "
+                    f"The expanded size of the tensor ({size}) isn't allowed in a leading, "
+                    "non-existing "
                     f"dimension {i}"
                 )
             target[i] = own
@@ -380,11 +391,14 @@ def _method_repeat(self, *repeats):
     repeats = sizes_of(repeats)
     if len(repeats) < self._array.ndim:
         raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: "
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
+            "tensor: "
             f"{len(repeats)} repeats for shape {list(self._array.shape)}"
         )
     if min(repeats, default=0) < 0:
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(repeats)}: {list(repeats)}")
+        raise RuntimeError(
+            f"Trying to create tensor with negative dimension {min(repeats)}: {list(repeats)}"
+        )
     return _repeat(self, repeats)
 
 
@@ -402,7 +416,8 @@ publish_method("tile", tile)
 
 @composite(method=True)
 def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
-    """Each element repeated `repeats` times (a number, or one per element) along `dim`, or flattened.
+    """Each element repeated `repeats` times (a number, or one per element) along `dim`, or
+    flattened.
 
     `repeat_interleave(counts)` gives the index of each element as often as `counts` says.
     """
@@ -418,7 +433,8 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     times = repeats._array if isinstance(repeats, Tensor) else repeats
     if isinstance(repeats, Tensor) and times.size not in (1, count):
         raise RuntimeError(
-            f"repeats must have the same size as input along dim, but got repeats.size(0) = {times.size} and "
+            "repeats must have the same size as input along dim, but got repeats.size(0) = "
+            f"{times.size} and "
             f"input.size({dim}) = {count}"
         )
     if np.any(np.asarray(times) < 0):
@@ -462,7 +478,11 @@ def _at_least(ndim):
         if have >= ndim:
             return x
         if ndim == 3:
-            return {0: lambda: x.reshape(1, 1, 1), 1: lambda: x[None, :, None], 2: lambda: x[..., None]}[have]()
+            return {
+                0: lambda: x.reshape(1, 1, 1),
+                1: lambda: x[None, :, None],
+                2: lambda: x[..., None],
+            }[have]()
         return x.reshape((1,) * (ndim - have) + x._array.shape)
 
     def public(*tensors):

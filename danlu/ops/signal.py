@@ -12,15 +12,20 @@ from danlu.ops.registry import scalar_name
 from danlu.tensor import publish_method
 
 __all__ = [
-    "bartlett_window", "blackman_window", "hamming_window", "hann_window", "istft", "kaiser_window", "stft",
+    "bartlett_window", "blackman_window", "hamming_window", "hann_window", "istft", "kaiser_window",
+    "stft",
 ]  # fmt: skip
 
 
 # ---------------------------------------------------------------- windows
 def _window(name, length, periodic, shape, options):
-    """`shape` of positions 0 to N - 1 and the width; a periodic window is one longer, without its last value."""
+    """`shape` of positions 0 to N - 1 and the width; a periodic window is one longer, without its
+    last value.
+    """
     if length < 0:
-        raise RuntimeError(f"{name} requires non-negative window_length, got window_length={length}")
+        raise RuntimeError(
+            f"{name} requires non-negative window_length, got window_length={length}"
+        )
     kind = kind_or_default(options.pop("dtype", None))
     if kind.kind not in "fV":
         raise RuntimeError(f"{name} expects floating point dtypes, got: {kind.name}")
@@ -34,7 +39,11 @@ def _window(name, length, periodic, shape, options):
 def bartlett_window(window_length, periodic=True, **options):
     """The triangle 1 - |2 n / N - 1|."""
     return _window(
-        "bartlett_window", window_length, periodic, lambda n, width: 1 - np.abs(2 * n / width - 1), options
+        "bartlett_window",
+        window_length,
+        periodic,
+        lambda n, width: 1 - np.abs(2 * n / width - 1),
+        options,
     )
 
 
@@ -97,7 +106,8 @@ def stft(
         return_complex: must be True for real input; False gives pairs of reals for complex input.
 
     Shape:
-        input: (*, samples), with at most one leading dimension; the result: (*, frequencies, windows).
+        input: (*, samples), with at most one leading dimension; the result: (*, frequencies,
+            windows).
     """
     from danlu import fft
 
@@ -106,7 +116,8 @@ def stft(
     is_complex = input.is_complex() or (window is not None and window.is_complex())
     if return_complex is None and not is_complex:
         raise RuntimeError(
-            "stft requires the return_complex parameter be given for real inputs, and will further require that "
+            "stft requires the return_complex parameter be given for real inputs, and will further "
+            "require that "
             "return_complex=True in a future PyTorch release."
         )
     if not (input.is_complex() or input.is_floating_point()) or input._array.ndim not in (1, 2):
@@ -122,7 +133,8 @@ def stft(
         )
     if hop_length <= 0 or not 0 < win_length <= n_fft:
         raise RuntimeError(
-            f"stft expected hop_length > 0 and 0 < win_length <= n_fft, but got {hop_length} and {win_length}"
+            f"stft expected hop_length > 0 and 0 < win_length <= n_fft, but got {hop_length} and "
+            f"{win_length}"
         )
     frames = input.unfold(-1, n_fft, hop_length)
     if window is not None or win_length < n_fft:
@@ -150,7 +162,8 @@ def istft(
     input, n_fft, hop_length=None, win_length=None, window=None, center=True, normalized=False,
     onesided=None, length=None, return_complex=False,
 ):  # fmt: skip
-    """The signal with this short-time Fourier transform, by least squares (Griffin and Lim, 1984, eq. 6).
+    """The signal with this short-time Fourier transform, by least squares (Griffin and Lim, 1984,
+    eq. 6).
 
     Raises:
         RuntimeError: the windows leave a sample uncovered.
@@ -161,7 +174,8 @@ def istft(
     win_length = n_fft if win_length is None else win_length
     if not input.is_complex():
         raise RuntimeError(
-            "istft requires a complex-valued input tensor matching the output from stft with return_complex=True."
+            "istft requires a complex-valued input tensor matching the output from stft with "
+            "return_complex=True."
         )
     half = input._array.shape[-2] != n_fft if onesided is None else onesided
     frames = input.transpose(-1, -2)
@@ -182,7 +196,6 @@ def istft(
         raise RuntimeError("window overlap add min: 1: the windows leave samples uncovered (NOLA)")
     signal = signal / weight
     if length is not None and signal._array.shape[-1] < length:
-
         signal = pad(signal, (0, length - signal._array.shape[-1]))
     return signal
 

@@ -10,7 +10,8 @@ from danlu.ops.registry import Array, composite, operator, return_type, write_ou
 from danlu.tensor import Tensor, wrap
 
 __all__ = [
-    "argsort", "bincount", "bucketize", "histc", "histogram", "histogramdd", "isin", "kthvalue", "msort", "quantile", "nanquantile",
+    "argsort", "bincount", "bucketize", "histc", "histogram", "histogramdd", "isin", "kthvalue",
+    "msort", "quantile", "nanquantile",
     "searchsorted", "sort", "topk", "unique", "unique_consecutive",
 ]  # fmt: skip
 
@@ -71,7 +72,8 @@ def _topk(input: Array, k, dim=-1, largest=True):
     where = axis(dim, input.ndim)
     if not 0 <= k <= input.shape[where]:
         raise RuntimeError(
-            f"selected index k out of range: k = {k}, but dimension {where} has {input.shape[where]} elements"
+            f"selected index k out of range: k = {k}, but dimension {where} has "
+            f"{input.shape[where]} elements"
         )
     order = _order(input, where, largest)[(slice(None),) * where + (slice(0, k),)]
     return np.take_along_axis(input, order, where), order.astype(np.int64, copy=False)
@@ -101,7 +103,9 @@ def _kthvalue(input: Array, k, dim=-1, keepdim=False):
     where = axis(dim, input.ndim)
     if not 1 <= k <= input.shape[where]:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {where}")
-    order = np.argsort(sort_key(input), axis=where, kind="stable")[(slice(None),) * where + (slice(k - 1, k),)]
+    order = np.argsort(sort_key(input), axis=where, kind="stable")[
+        (slice(None),) * where + (slice(k - 1, k),)
+    ]
     values = np.take_along_axis(input, order, where)
     if not keepdim:
         values, order = values.squeeze(where), order.squeeze(where)
@@ -129,7 +133,8 @@ _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan, out):
     if interpolation not in _INTERPOLATIONS:
         raise RuntimeError(
-            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, "
+            f"but got {interpolation}"
         )
     if not isinstance(q, Tensor):
         q = input.new_tensor(q)
@@ -226,7 +231,9 @@ def bincount(input, weights=None, minlength=0):
 
 @composite(method=True)
 def histc(input, bins=100, min=0, max=0, *, out=None):
-    """How many elements fall into each of `bins` equal intervals of [min, max] (of the data if both are 0)."""
+    """How many elements fall into each of `bins` equal intervals of [min, max] (of the data if both
+    are 0).
+    """
     if bins <= 0:
         raise RuntimeError("torch.histc(): bins must be > 0")
     array = input._array
@@ -250,7 +257,9 @@ _histogram_pair = return_type("histogram", ("hist", "bin_edges"))
 
 @composite(method=True)
 def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
-    """Counts per interval and the edges of the intervals: so many equal ones, or between given edges."""
+    """Counts per interval and the edges of the intervals: so many equal ones, or between given
+    edges.
+    """
     edges = bins._array if isinstance(bins, Tensor) else bins
     weights = None if weight is None else weight._array.reshape(-1)
     array = input._array.reshape(-1)
@@ -268,7 +277,11 @@ def histogramdd(input, bins, *, range=None, weight=None, density=False):
     """
     array = input._array.reshape(-1, input._array.shape[-1])
     kind = array.dtype
-    bins = [x._array if isinstance(x, Tensor) else x for x in bins] if not isinstance(bins, int) else bins
+    bins = (
+        [x._array if isinstance(x, Tensor) else x for x in bins]
+        if not isinstance(bins, int)
+        else bins
+    )
     limits = None if range is None else np.asarray(range, dtype=np.float64).reshape(-1, 2)
     weights = None if weight is None else weight._array.reshape(-1)
     hist, edges = np.histogramdd(array, bins, limits, density, weights)
@@ -288,16 +301,23 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None
 
 
 # ---------------------------------------------------------------- searching
-def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=None, out=None, sorter=None):
+def searchsorted(
+    sorted_sequence, input, *, out_int32=False, right=False, side=None, out=None, sorter=None
+):
     """Where each value would be inserted to keep the innermost dimension sorted.
 
     Args:
         right: after equal elements instead of before them; `side="right"` says the same.
     """
     if side is not None and side not in ("left", "right"):
-        raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
+        raise RuntimeError(
+            f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}"
+        )
     if side == "left" and right:
-        raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True")
+        raise RuntimeError(
+            "torch.searchsorted(): side and right can't be set to opposites, got side of left "
+            "while right was True"
+        )
     where = "right" if right or side == "right" else "left"
     keys = sorted_sequence._array
     if sorter is not None:
@@ -308,8 +328,10 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
     else:
         if values.shape[:-1] != keys.shape[:-1]:
             raise RuntimeError(
-                "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
-                f"boundaries tensor and input value tensor must match, but we got boundaries tensor {list(keys.shape)} "
+                "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 "
+                "dimensions of "
+                "boundaries tensor and input value tensor must match, but we got boundaries "
+                f"tensor {list(keys.shape)} "
                 f"and input value tensor {list(values.shape)}"
             )
         count = int(np.prod(keys.shape[:-1]))
@@ -325,7 +347,8 @@ def bucketize(input, boundaries, *, out_int32=False, right=False, out=None):
     """The bucket of each value between sorted boundaries."""
     if boundaries._array.ndim != 1:
         raise RuntimeError(
-            f"torch.searchsorted(): boundaries tensor must be 1 dimension, but got dim({boundaries._array.ndim})"
+            "torch.searchsorted(): boundaries tensor must be 1 dimension, but got "
+            f"dim({boundaries._array.ndim})"
         )
     return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
 
@@ -333,7 +356,9 @@ def bucketize(input, boundaries, *, out_int32=False, right=False, out=None):
 # ---------------------------------------------------------------- distinct values
 @composite(method=True)
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
-    """The distinct elements (or slices along `dim`) in order; on request where each is found, and how often."""
+    """The distinct elements (or slices along `dim`) in order; on request where each is found, and
+    how often.
+    """
     array = input._array
     where = None if dim is None else axis(dim, array.ndim)
     values, inverse, counts = np.unique(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from danlu.ops.registry import Array, elementwise, ns, operator, write_out
 from danlu.tensor import publish_method
 
 __all__ = [
-    "digamma", "erf", "erfc", "erfinv", "gammaln", "i0", "igamma", "igammac", "lgamma", "mvlgamma", "polygamma",
+    "digamma", "erf", "erfc", "erfinv", "gammaln", "i0", "igamma", "igammac", "lgamma", "mvlgamma",
+    "polygamma",
 ]  # fmt: skip
 
 
@@ -65,7 +67,7 @@ lgamma = special_function(
     lambda g, input: g * digamma.on(input),
 )  # fmt: skip
 gammaln = lgamma
-digamma = special_function(
+digamma: Any = special_function(
     "digamma", "psi", "The derivative of the logarithm of the gamma function.",
     lambda g, input: g * polygamma_of.on(input, 1),
 )  # fmt: skip
@@ -74,7 +76,7 @@ i0 = special_function(
     "i0", "i0", "The modified Bessel function of the first kind of order 0.",
     lambda g, input: g * i1.on(input),
 )  # fmt: skip
-i1 = special_function(
+i1: Any = special_function(
     "i1", "i1", "The modified Bessel function of the first kind of order 1.",
     lambda g, input, out: g * (i0.on(input) - _over(out, input)), inplace=False,
 )  # fmt: skip
@@ -126,16 +128,32 @@ def mvlgamma(input, p, *, out=None):
 publish_method("mvlgamma", mvlgamma)
 
 
-@operator(promote="float", inplace=True, differentiable=False)
+@operator(promote="float", inplace=True)
 def igamma(input: Array, other: Array):
-    """The regularised lower incomplete gamma function."""
-    return scipy_special().gammainc(input, other).astype(input.dtype, copy=False)
+    """The regularised lower incomplete gamma function P(input, other); differentiable in `other`."""
+    return np.asarray(scipy_special().gammainc(input, other)).astype(input.dtype, copy=False)
 
 
-@operator(promote="float", inplace=True, differentiable=False)
+@operator(promote="float", inplace=True)
 def igammac(input: Array, other: Array):
-    """The regularised upper incomplete gamma function."""
-    return scipy_special().gammaincc(input, other).astype(input.dtype, copy=False)
+    """The regularised upper incomplete gamma function 1 - P(input, other); differentiable in
+    `other`.
+    """
+    return np.asarray(scipy_special().gammaincc(input, other)).astype(input.dtype, copy=False)
+
+
+def _gamma_density(input, other):
+    """other^(input - 1) exp(-other) / gamma(input), the slope of P in `other`."""
+    xp = ns(other)
+    return xp.exp((input - 1) * xp.log(other) - other - lgamma.on(input))
+
+
+def _no_slope(g):
+    raise NotImplementedError("the derivative for 'self: input' is not implemented: use `other`")
+
+
+igamma.vjps(input=_no_slope, other=lambda g, input, other: g * _gamma_density(input, other))
+igammac.vjps(input=_no_slope, other=lambda g, input, other: -g * _gamma_density(input, other))
 
 
 publish_inplace(mvlgamma)

@@ -94,8 +94,10 @@ def _as_strided(input: Array, size, stride, storage_offset, source):
     room = owner.nbytes // input.itemsize
     if 0 not in size and last >= room:
         raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {storage_offset}, "
-            f"and itemsize {input.itemsize} requiring a storage size of {(last + 1) * input.itemsize} "
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset "
+            f"{storage_offset}, "
+            f"and itemsize {input.itemsize} requiring a storage size of "
+            f"{(last + 1) * input.itemsize} "
             f"are out of bounds for storage of size {owner.nbytes}"
         )
     memory = owner if owner.flags.c_contiguous else owner.T

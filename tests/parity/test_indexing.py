@@ -89,7 +89,11 @@ def test_reading(data):
         assert isinstance(error, type(refused))
         return
     equal(expected, got)
-    is_view = not any(isinstance(each, np.ndarray) for each in index) if isinstance(index, tuple) else True
+    is_view = (
+        not any(isinstance(each, np.ndarray) for each in index)
+        if isinstance(index, tuple)
+        else True
+    )
     if 0 not in got.shape and is_view and not isinstance(index, np.ndarray):
         steps = zip(got.shape, got.stride(), expected.stride())
         assert all(mine == theirs for size, mine, theirs in steps if size > 1)
@@ -201,21 +205,36 @@ def test_writing_through_views_of_views(shape, steps, writes):
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda m, x: x[5], lambda m, x: x[0, 0, 0], lambda m, x: x[1.5], lambda m, x: x["a"],
-        lambda m, x: x[::-1], lambda m, x: x[m.tensor([9])], lambda m, x: x[m.tensor([True, False, True])],
-        lambda m, x: x[m.tensor([1.0])], lambda m, x: m.tensor(1.0)[0],
-        lambda m, x: x.__setitem__(0, m.ones(5)), lambda m, x: x.__setitem__(7, 1),
-        lambda m, x: x.__setitem__(0, "a"), lambda m, x: x.__setitem__(m.tensor([0]), m.ones(2, 2, 2)),
-        lambda m, x: m.gather(x, 1, m.tensor([[9]])), lambda m, x: m.gather(x, 1, m.tensor([0])),
-        lambda m, x: m.gather(x, 0, m.ones(1, 1)), lambda m, x: m.gather(x, 5, m.tensor([[0]])),
-        lambda m, x: m.index_select(x, 0, m.tensor([2])), lambda m, x: m.take(x, m.tensor([99])),
-        lambda m, x: x.scatter(0, m.tensor([[5]]), 1.0), lambda m, x: x.masked_fill(m.ones(2, 3), 0),
-        lambda m, x: x.masked_select(m.ones(2, 3)), lambda m, x: x.scatter_reduce(0, m.tensor([[0]]), x, "no"),
-        lambda m, x: x.select(0, 2), lambda m, x: x.narrow(0, 1, 5), lambda m, x: x.unfold(0, 9, 1),
+        lambda m, x: x[5],
+        lambda m, x: x[0, 0, 0],
+        lambda m, x: x[1.5],
+        lambda m, x: x["a"],
+        lambda m, x: x[::-1],
+        lambda m, x: x[m.tensor([9])],
+        lambda m, x: x[m.tensor([True, False, True])],
+        lambda m, x: x[m.tensor([1.0])],
+        lambda m, x: m.tensor(1.0)[0],
+        lambda m, x: x.__setitem__(0, m.ones(5)),
+        lambda m, x: x.__setitem__(7, 1),
+        lambda m, x: x.__setitem__(0, "a"),
+        lambda m, x: x.__setitem__(m.tensor([0]), m.ones(2, 2, 2)),
+        lambda m, x: m.gather(x, 1, m.tensor([[9]])),
+        lambda m, x: m.gather(x, 1, m.tensor([0])),
+        lambda m, x: m.gather(x, 0, m.ones(1, 1)),
+        lambda m, x: m.gather(x, 5, m.tensor([[0]])),
+        lambda m, x: m.index_select(x, 0, m.tensor([2])),
+        lambda m, x: m.take(x, m.tensor([99])),
+        lambda m, x: x.scatter(0, m.tensor([[5]]), 1.0),
+        lambda m, x: x.masked_fill(m.ones(2, 3), 0),
+        lambda m, x: x.masked_select(m.ones(2, 3)),
+        lambda m, x: x.scatter_reduce(0, m.tensor([[0]]), x, "no"),
+        lambda m, x: x.select(0, 2),
+        lambda m, x: x.narrow(0, 1, 5),
+        lambda m, x: x.unfold(0, 9, 1),
     ],
-)  # fmt: skip
+)
 def test_wrong_indices_raise_the_same_type(wrong):
-    with pytest.raises(Exception) as expected:  # noqa: PT011 - whatever PyTorch raises
+    with pytest.raises(Exception) as expected:
         wrong(torch, torch.zeros(2, 3))
     with pytest.raises(expected.type):
         wrong(danlu, danlu.zeros(2, 3))

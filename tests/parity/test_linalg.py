@@ -1,4 +1,6 @@
-"""Linear algebra against PyTorch where samples.py cannot compare: factors that are unique up to signs, and errors."""
+"""Linear algebra against PyTorch where samples.py cannot compare: factors that are unique up to
+signs, and errors.
+"""
 
 from __future__ import annotations
 
@@ -75,9 +77,7 @@ def test_svd_gradient(kind, shape, full):
         u, s, vh = m.linalg.svd(a, full_matrices=full)
         k = s.shape[-1]
         return (
-            (s**2 * weights(m, s)).sum()
-            + of_vectors(m, u[..., :k])
-            + of_vectors(m, vh[..., :k, :])
+            (s**2 * weights(m, s)).sum() + of_vectors(m, u[..., :k]) + of_vectors(m, vh[..., :k, :])
         )
 
     x = matrix(kind, *shape)
@@ -87,7 +87,10 @@ def test_svd_gradient(kind, shape, full):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("shape", "mode"), [((4, 3), "reduced"), ((3, 4), "reduced"), ((3, 3), "complete"), ((3, 5), "complete")])
+@pytest.mark.parametrize(
+    ("shape", "mode"),
+    [((4, 3), "reduced"), ((3, 4), "reduced"), ((3, 3), "complete"), ((3, 5), "complete")],
+)
 def test_qr_gradient(kind, shape, mode):
     def f(m, a):
         q, r = m.linalg.qr(a, mode)
@@ -100,7 +103,9 @@ def test_qr_gradient(kind, shape, mode):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["inv", "det", "matrix_exp", "cholesky", "pinv", "slogdet", "lu", "lu_factor"])
+@pytest.mark.parametrize(
+    "name", ["inv", "det", "matrix_exp", "cholesky", "pinv", "slogdet", "lu", "lu_factor"]
+)
 def test_complex_and_real_gradients(kind, name):
     def f(m, a):
         if name == "cholesky":
@@ -110,7 +115,9 @@ def test_complex_and_real_gradients(kind, name):
         total = 0
         for t in found:
             part = t * weights(m, t)
-            total = total + (part.real.sum() + 0.7 * part.imag.sum() if t.is_complex() else part.sum())
+            total = total + (
+                part.real.sum() + 0.7 * part.imag.sum() if t.is_complex() else part.sum()
+            )
         return total
 
     x = matrix(kind, 3, 3)
@@ -133,7 +140,9 @@ def test_solvers_on_factors():
     a, b = (danlu.tensor(matrix("complex128", *s)) for s in ((2, 3, 3), (2, 3, 2)))
     expected = danlu.linalg.solve(a, b)
     factors = danlu.linalg.lu_factor(a)
-    np.testing.assert_allclose(danlu.linalg.lu_solve(*factors, b).numpy(), expected.numpy(), atol=1e-10)
+    np.testing.assert_allclose(
+        danlu.linalg.lu_solve(*factors, b).numpy(), expected.numpy(), atol=1e-10
+    )
     again = danlu.linalg.lu_solve(*factors, b, adjoint=True)
     np.testing.assert_allclose((a.mH @ again).numpy(), b.numpy(), atol=1e-10)
     left = danlu.linalg.lu_solve(*factors, b.mT, left=False)
@@ -156,7 +165,9 @@ def test_ldl():
 SINGULAR = [[1.0, 1.0], [1.0, 1.0]]
 ERRORS = {
     "inv of singular": lambda m: m.linalg.inv(m.tensor(SINGULAR)),
-    "inv of a singular one in a batch": lambda m: m.linalg.inv(m.stack([m.eye(2), m.tensor(SINGULAR)])),
+    "inv of a singular one in a batch": lambda m: m.linalg.inv(
+        m.stack([m.eye(2), m.tensor(SINGULAR)])
+    ),
     "inv of a vector": lambda m: m.linalg.inv(m.ones(2)),
     "inv of a rectangle": lambda m: m.linalg.inv(m.ones(2, 3)),
     "inv of integers": lambda m: m.linalg.inv(m.ones(2, 2, dtype=m.int64)),
@@ -170,8 +181,12 @@ ERRORS = {
     "svd of NaN": lambda m: m.linalg.svd(m.full((2, 2), float("nan"))),
     "svd of a vector": lambda m: m.linalg.svd(m.ones(2)),
     "qr of another mode": lambda m: m.linalg.qr(m.eye(2), "x"),
-    "qr backward of mode r": lambda m: m.linalg.qr(m.eye(2).requires_grad_(), "r")[1].sum().backward(),
-    "qr backward of a tall complete one": lambda m: m.linalg.qr(m.eye(3, 2).requires_grad_(), "complete")[0].sum().backward(),
+    "qr backward of mode r": lambda m: (
+        m.linalg.qr(m.eye(2).requires_grad_(), "r")[1].sum().backward()
+    ),
+    "qr backward of a tall complete one": lambda m: (
+        m.linalg.qr(m.eye(3, 2).requires_grad_(), "complete")[0].sum().backward()
+    ),
     "norm of an empty maximum": lambda m: m.linalg.vector_norm(m.zeros(0), float("inf")),
     "norm of integers": lambda m: m.linalg.vector_norm(m.ones(2, dtype=m.int64)),
     "norm of another kind": lambda m: m.linalg.matrix_norm(m.eye(2), 3),

@@ -1,4 +1,6 @@
-"""Every operator of tests/parity/samples.py against PyTorch: values, dtypes, shapes, memory, derivatives."""
+"""Every operator of tests/parity/samples.py against PyTorch: values, dtypes, shapes, memory,
+derivatives.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def find(module, name):
 
 def tensor(module, array, dtype, requires_grad=False):
     """A tensor of the sample's array; its floating-point numbers become `dtype`."""
-    made = module.tensor(array.tolist(), dtype=getattr(module, array.dtype.name)).reshape(array.shape)
+    made = module.tensor(array.tolist(), dtype=getattr(module, array.dtype.name)).reshape(
+        array.shape
+    )
     if array.dtype.kind == "f":
         if dtype in ("int64", "bool"):
             made = made.round()
@@ -93,7 +97,7 @@ def both(entry, sample, dtype, requires_grad=False):
             warnings.simplefilter("ignore")
             try:
                 found = outputs(find(module, entry.name)(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001 - compared below
+            except Exception as error:
                 found = error
         results.append((found, args, leaves))
     return results
@@ -215,7 +219,7 @@ def test_in_place(entry):
                 made = getattr(start, method)(*args[1:], **kwargs)
                 if entry.differentiable and made.requires_grad:
                     grads = module.autograd.grad(weighted(made), leaves, allow_unused=True)
-            except Exception as error:  # noqa: BLE001 - compared below
+            except Exception as error:
                 results.append(error)
                 continue
             assert made is start
@@ -239,7 +243,9 @@ def test_in_place(entry):
 NO_OUT = ("softmax", "log_softmax")  # PyTorch takes out= there; no program is known to
 
 
-@pytest.mark.parametrize("entry", named([e for e in ENTRIES if not e.view and e.name not in NO_OUT]))
+@pytest.mark.parametrize(
+    "entry", named([e for e in ENTRIES if not e.view and e.name not in NO_OUT])
+)
 def test_out(entry):
     for sample in entry.samples()[:2]:
         args, kwargs, _ = arguments(torch, sample, "float32")

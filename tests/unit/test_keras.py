@@ -41,32 +41,37 @@ class Terminal(io.StringIO):
         return True
 
 
+def watched(**options):
+    """A small fit with the progress that `plot=True` brings, but without the plot."""
+    train(quiet=False, callbacks=[callbacks.VisProgress()], **options)
+
+
 class TestProgress:
     def test_terminal_line_is_rewritten_in_place(self, monkeypatch):
         screen = Terminal()
         monkeypatch.setattr(sys, "stdout", screen)
         monkeypatch.setenv("COLUMNS", "200")
-        train(quiet=False)
+        watched()
         text = screen.getvalue()
-        shown = text.split("\r\x1b[2K")[-1].splitlines()[0]
+        line = text.split("\r\x1b[2K")[-1].splitlines()[0]
         assert re.fullmatch(
             r"█{20} 100\.00% \[3/3\] \[00:00<00:00\] "
             r"\[train_loss=[\d.e-]+, lr=0\.1000, val_loss=[\d.e-]+\]",
-            shown,
+            line,
         )
         assert text.count("\n") == 3
 
     def test_at_most_five_times_a_second(self, monkeypatch):
         screen = Terminal()
         monkeypatch.setattr(sys, "stdout", screen)
-        train(epochs=200, quiet=False, patience=None)
+        watched(epochs=200, patience=None)
         assert screen.getvalue().count("\r") < 20
 
     def test_narrow_terminal_gets_one_line(self, monkeypatch):
         screen = Terminal()
         monkeypatch.setattr(sys, "stdout", screen)
         monkeypatch.setenv("COLUMNS", "40")
-        train(quiet=False)
+        watched()
         lines = screen.getvalue().split("\r\x1b[2K")[1:]
         assert max(len(line.split("\n")[0]) for line in lines) <= 39
 
@@ -84,7 +89,7 @@ class TestProgress:
 
         monkeypatch.setattr(display, "display", show)
         monkeypatch.setattr("danlu.keras.progress.in_notebook", lambda: True)
-        train(quiet=False)
+        watched()
         assert len(shown) == 1 and updates
         assert "<progress value='3' class='' max='3'" in updates[-1]
         assert "100.00% [3/3]" in updates[-1] and "val_loss=" in updates[-1]
@@ -185,7 +190,7 @@ class TestPlots:
     def test_without_matplotlib_one_line_says_so(self, monkeypatch, capsys):
         monkeypatch.setattr("danlu.keras.plots.importlib.util.find_spec", lambda name: None)
         train(plot=True, quiet=None)
-        assert capsys.readouterr().out.count("pip install 'danlu[plot]'") == 1
+        assert capsys.readouterr().out.count("pip install 'danlu[keras]'") == 1
         assert os.listdir(".") == []
 
 

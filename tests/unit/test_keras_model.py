@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 
 import numpy as np
 import pytest
@@ -180,6 +181,33 @@ class TestBest:
         model, history = scripted([1.0, 0.5, 2.0, 2.0, 0.1], patience=2)
         assert len(history) == 4
         assert model.net.weight.item() == 2.0
+
+    def test_a_second_fit_goes_on_from_the_best_moment(self):
+        validation_losses = [2.0, 1.0, 3.0, 3.0]
+
+        class Loss(nn.MSELoss):
+            scripted = 0.0
+
+            def forward(self, preds, labels):
+                loss = super().forward(preds, labels)
+                return loss if danlu.is_grad_enabled() else loss * 0 + self.scripted
+
+        class Script:
+            def on_train_epoch_end(self, model):
+                model.loss_fn.scripted = validation_losses[model.epoch - 1]
+
+        def trained(epochs):
+            danlu.manual_seed(3)
+            x, y = line_data()
+            net = nn.Linear(2, 1)
+            model = KerasModel(net, Loss(), optimizer=Adam(net.parameters(), lr=0.05))
+            data = loader_of(x, y)
+            fit(model, data, data, epochs=epochs, callbacks=[Script()])
+            assert model.best_epoch == 2
+            fit(model, data, epochs=1, restore_best=False)
+            return net.weight
+
+        assert danlu.equal(trained(4), trained(2))
 
     def test_checkpoint_holds_the_best_weights(self):
         model, _ = scripted([3.0, 1.0, 2.0], ckpt_path="runs/best")
@@ -560,18 +588,48 @@ class TestPrinting:
         model.evaluate(loader_of(x, y), quiet=True)
         assert capsys.readouterr().out == ""
 
-    def test_a_line_for_each_epoch(self, capsys):
+    def test_bars_for_every_epoch(self, capsys):
         scripted([3.0, 1.0, 2.0], quiet=False)
+        out = capsys.readouterr().out
+        assert out.splitlines()[0] in ("<<<<<< 🐌 cpu is used >>>>>>", "<<<<<< ⚡️ cuda is used >>>>>>")
+        epochs = re.split(r"\n={80}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", out)[1:]
+        for number, (text, loss) in enumerate(zip(epochs, (3, 1, 2)), 1):
+            heading, empty, train, val, *more = text.splitlines()
+            assert heading == f"Epoch {number} / 3" and empty == ""
+            bar = r"100%\|█+\| 1/1 \[00:00<00:00, +[\d.]+it/s, "
+            assert re.fullmatch(bar + r"lr=0\.1, train_loss=0\]", train) and len(train) == 100
+            assert re.fullmatch(bar + rf"val_loss={loss}\]", val) and len(val) == 100
+            best = [f"<<<<<< reach best val_loss : {loss}.0 >>>>>>"] if number < 3 else []
+            assert more[: len(best)] == best and ("reach best" in text) == bool(best)
+        assert out.endswith("best val_loss=1.0000 in epoch 2; the network has its weights\n")
+
+    def test_a_line_for_each_epoch_beside_a_plot(self, capsys):
+        pytest.importorskip("matplotlib")
+        scripted([3.0, 1.0, 2.0], quiet=False, plot=True)
         lines = capsys.readouterr().out.splitlines()
-        assert "cpu is used" in lines[0] or "cuda is used" in lines[0]
         assert lines[1].startswith("epoch 1/3  train_loss=0.0000, lr=0.1000, val_loss=3.0000")
         assert [line.endswith("best") for line in lines[1:4]] == [True, True, False]
-        assert lines[4] == "best val_loss=1.0000 in epoch 2; the network has its weights"
 
     def test_early_stopping_is_told(self, capsys):
         scripted([1.0, 2.0, 2.0, 2.0], quiet=False, patience=2)
         out = capsys.readouterr().out
-        assert "<<<<<< val_loss without improvement in 2 epoch, early stopping >>>>>>" in out
+        assert "<<<<<< val_loss without improvement in 2 epoch,early stopping >>>>>>" in out
+
+    def test_evaluate_prints_one_bar(self, capsys):
+        x, y = line_data(25)
+        line_model().evaluate(loader_of(x, y))
+        pattern = (
+            r"100%\|█{10}\| 3/3 \[00:00<00:00, +[\d.]+it/s, val_loss=[\d.]+, val_mae=[\d.]+\]\n"
+        )
+        assert re.fullmatch(pattern, capsys.readouterr().out)
+
+    def test_progress_of_one_model_is_not_that_of_another(self, capsys):
+        x, y = line_data(20)
+        fit(line_model(), loader_of(x, y), quiet=False, epochs=1)
+        capsys.readouterr()
+        fit(line_model(), loader_of(x, y), epochs=1)
+        assert not hasattr(danlu.keras.EpochRunner, "progress")
+        assert capsys.readouterr().out == ""
 
 
 class TestOlderModel:

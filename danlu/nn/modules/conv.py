@@ -357,7 +357,10 @@ class _LazyConv(LazyModuleMixin):
             )
         self.in_channels = input.shape[-rank - 1]
         if self.in_channels % self.groups:
-            raise ValueError("in_channels must be divisible by groups")
+            raise ValueError(
+                f"in_channels must be divisible by groups: the input has {self.in_channels} "
+                f"channels, no multiple of groups={self.groups}"
+            )
         channels = (self.out_channels, self.in_channels)
         if self.transposed:
             channels = channels[::-1]

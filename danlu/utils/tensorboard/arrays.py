@@ -25,8 +25,11 @@ def as_array(value, where: str) -> np.ndarray:
         where: the call, for the message of an error.
 
     Raises:
+        ValueError: for text.
         NotImplementedError: for values of other types.
     """
+    if isinstance(value, (str, bytes)):
+        raise ValueError(f"{where}: expected numbers, got {value!r}; text goes to add_text")
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, Tensor):
