@@ -57,11 +57,11 @@ from danlu.ops.ternary import *  # noqa: E402, F403
 from danlu.ops.conversion import clone, detach, fill  # noqa: E402
 from danlu.ops.creation import *  # noqa: E402, F403
 from danlu.ops.extremes import *  # noqa: E402, F403
-from danlu.ops.indexing import *  # noqa: E402, F403
 from danlu.ops.index_along import *  # noqa: E402, F403
 from danlu.ops.joining import *  # noqa: E402, F403
 from danlu.ops.lazy import find as _find  # noqa: E402
 from danlu.ops.legacy import *  # noqa: E402, F403
+from danlu.ops.masking import *  # noqa: E402, F403
 from danlu.ops.matmul import *  # noqa: E402, F403
 from danlu.ops.parts import *  # noqa: E402, F403
 from danlu.ops.pointwise import *  # noqa: E402, F403

@@ -105,7 +105,9 @@ i0e = _of_one(
     "i0e", "exp(-|x|) i0(x), which does not overflow.", lambda s, x: s.i0e(x),
     lambda g, input, out: g * (i1e.on(input) - ns(g).sign(input) * out),
 )  # fmt: skip
-i1e: Any = _of_one("i1e", "exp(-|x|) i1(x), which does not overflow.", lambda s, x: s.i1e(x), _slope_i1e)
+i1e: Any = _of_one(
+    "i1e", "exp(-|x|) i1(x), which does not overflow.", lambda s, x: s.i1e(x), _slope_i1e
+)
 bessel_j0 = _of_one(
     "bessel_j0", "The Bessel function of the first kind of order 0.", lambda s, x: s.j0(x)
 )

@@ -40,6 +40,13 @@ def backward(
 
     Raises:
         RuntimeError: see `Tensor.backward`; or `inputs` is empty.
+
+    Example:
+        >>> import danlu as torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> torch.autograd.backward([x.sum(), (x * x).sum()])
+        >>> x.grad
+        tensor([3., 3.])
     """
     from danlu.autograd.engine import root_gradients, run_backward
     from danlu.autograd.node import LEAF, edge_of

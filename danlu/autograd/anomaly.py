@@ -52,6 +52,14 @@ class detect_anomaly:
 
     Args:
         check_nan: look for NaN at all; False only keeps the tracebacks.
+
+    Example:
+        >>> import danlu as torch
+        >>> x = torch.zeros(1, requires_grad=True)
+        >>> with torch.autograd.detect_anomaly():
+        ...     (x.sqrt() * 0).sum().backward()
+        Traceback (most recent call last):
+        RuntimeError: Function 'SqrtBackward0' returned nan values in its 0th output...
     """
 
     def __init__(self, check_nan: bool = True):

@@ -20,7 +20,14 @@ state = _State()
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations on tensors that require gradients are recorded in this thread."""
+    """Whether operations on tensors that require gradients are recorded in this thread.
+
+    Example:
+        >>> import danlu as torch
+        >>> with torch.no_grad():
+        ...     torch.is_grad_enabled()
+        False
+    """
     return state.grad
 
 
@@ -106,7 +113,15 @@ class no_grad(_Switch):
 
 
 class enable_grad(no_grad):
-    """Record again inside a `no_grad` block. Also a decorator, with or without `()`."""
+    """Record again inside a `no_grad` block. Also a decorator, with or without `()`.
+
+    Example:
+        >>> import danlu as torch
+        >>> x = torch.ones(1, requires_grad=True)
+        >>> with torch.no_grad(), torch.enable_grad():
+        ...     (2 * x).requires_grad
+        True
+    """
 
     __slots__ = ()
 
@@ -150,6 +165,13 @@ class inference_mode(_Switch):
 
     Args:
         mode: True to enter inference mode, False to leave it inside.
+
+    Example:
+        >>> import danlu as torch
+        >>> x = torch.ones(1, requires_grad=True)
+        >>> with torch.inference_mode():
+        ...     (2 * x).requires_grad
+        False
     """
 
     __slots__ = ("_inference",)

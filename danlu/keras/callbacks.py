@@ -40,6 +40,16 @@ class MiniLogCallback:
 
     Raises:
         ValueError: for a smaller one.
+
+    Example:
+        >>> import danlu as torch
+        >>> from danlu.keras import KerasModel
+        >>> from danlu.keras.callbacks import MiniLogCallback
+        >>> model = KerasModel(torch.nn.Linear(2, 1), torch.nn.MSELoss())
+        >>> data = (torch.zeros(4, 2), torch.zeros(4, 1))
+        >>> options = {"plot": False, "quiet": True, "ckpt_path": None}
+        >>> history = model.fit(data, epochs=1, callbacks=[MiniLogCallback()], **options)
+        20...: epoch=1, train_loss=..., lr=0.0003
     """
 
     def __init__(self, log_freq=1):

@@ -25,6 +25,13 @@ def plot_metric(dfhistory, metric):
     Raises:
         ValueError: if the history has no such metric.
         ImportError: if matplotlib is missing.
+
+    Example:
+        >>> import pandas
+        >>> from danlu.keras import plot_metric
+        >>> history = pandas.DataFrame({"train_loss": [2.0, 1.0], "val_loss": [2.5, 1.5]})
+        >>> plot_metric(history, "loss").axes[0].get_ylabel()
+        'loss'
     """
     try:
         import matplotlib.pyplot as plt

@@ -31,6 +31,18 @@ class StepRunner:
         stage: ``"train"`` or ``"val"``; puts the network into the mode of that stage.
         clip: greatest norm of all gradients together; None (default) leaves them as they are.
         options: the other keyword arguments of `KerasModel`.
+
+    Example:
+        >>> import danlu as torch
+        >>> from danlu.keras import KerasModel, StepRunner
+        >>> class OfOneTensor(StepRunner):  # of an autoencoder: the features are the labels
+        ...     def __call__(self, batch):
+        ...         return super().__call__((batch, batch))
+        >>> class Autoencoder(KerasModel):
+        ...     StepRunner = OfOneTensor
+        >>> model = Autoencoder(torch.nn.Linear(3, 3), torch.nn.MSELoss())
+        >>> list(model.evaluate([torch.zeros(4, 3)], quiet=True))
+        ['val_loss']
     """
 
     def __init__(
@@ -103,6 +115,14 @@ class EpochRunner:
         progress: None, or what shows it (see `VisProgress` and `BatchBars`).
         after_batch: None, or a function called after every batch; the epoch ends when it returns
             True.
+
+    Example:
+        >>> import danlu as torch
+        >>> from danlu.keras import EpochRunner, StepRunner
+        >>> step = StepRunner(torch.nn.Identity(), torch.nn.MSELoss(), stage="val")
+        >>> zeros, twos = torch.zeros(3), torch.full((3,), 2.0)
+        >>> EpochRunner(step)([(zeros, zeros), (zeros, twos)])
+        {'val_loss': 2.0}
     """
 
     def __init__(self, steprunner, quiet=False):

@@ -8,6 +8,7 @@ from danlu.nn._functional.ctc import *  # noqa: F403
 from danlu.nn._functional.distance import *  # noqa: F403
 from danlu.nn._functional.dropout import *  # noqa: F403
 from danlu.nn._functional.likelihood import *  # noqa: F403
+from danlu.nn._functional.linear_cross_entropy import *  # noqa: F403
 from danlu.nn._functional.loss import *  # noqa: F403
 from danlu.nn._functional.normalization import *  # noqa: F403
 from danlu.nn._functional.ranking import *  # noqa: F403

@@ -257,15 +257,19 @@ def float_power(input, exponent, *, out=None):
     return pow(wide(input), wide(exponent), out=out)
 
 
-@operator(promote="same", method=("rsub", "__rsub__"), name="Rsub")
-def rsub(input: Array, other: Array):
+@operator(promote="same", method="__rsub__", name="Rsub")
+def subtracted_from(input: Array, other: Array):
     """other - input."""
-    return (
-        other - input if hasattr(other, "dtype") or input.dtype != np.bool_ else _subtract(input, 0)
-    )
+    return _subtract(other, input) if hasattr(other, "dtype") else other - input
 
 
-rsub.vjps(input=lambda g: -g, other=_identity)
+subtracted_from.vjps(input=lambda g: -g, other=_identity)
+
+
+@composite(method=True)
+def rsub(input, other, *, alpha=1, out=None):
+    """other - alpha * input."""
+    return subtracted_from(input if alpha == 1 else input * alpha, other, out=out)
 
 
 # ---------------------------------------------------------------- larger and smaller

@@ -24,7 +24,8 @@ from danlu.ops.shape import sizes_of
 from danlu.tensor import Tensor, publish_method
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "complex", "empty", "empty_like", "empty_strided", "eye",
+    "arange", "as_tensor", "asarray", "complex", "empty", "empty_like",
+    "empty_permuted", "empty_strided", "eye",
     "from_dlpack", "from_numpy",
     "frombuffer", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "polar",
     "range",
@@ -109,6 +110,17 @@ def empty_strided(
     memory = np.empty(count, kind)
     strides = tuple(s * kind.itemsize for s in stride)
     return finish(np.lib.stride_tricks.as_strided(memory, size, strides), requires_grad, device)
+
+
+def empty_permuted(size, physical_layout, **options):
+    """An uninitialised tensor whose dimensions lie in memory in the order `physical_layout`."""
+    size, order = sizes_of((size,)), sizes_of((physical_layout,))
+    if sorted(order) != np.arange(len(size)).tolist():
+        raise RuntimeError(
+            f"physical_layout must name each of {len(size)} dimensions once, got {list(order)}"
+        )
+    made = empty([size[i] for i in order], **options)
+    return made.permute(np.argsort(order).tolist()) if order else made
 
 
 def _like(name, make, doc):

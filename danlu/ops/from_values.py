@@ -119,8 +119,6 @@ def _refused(data, array, kind):
     flat = [data]
     while flat and isinstance(flat[0], (list, tuple)):
         flat = [x for each in flat for x in each]
-    if flat[0] is not data and isinstance(flat[0], str):
-        raise ValueError(f"too many dimensions 'str': {flat[0]!r} is no number")
     for each in flat:
         if isinstance(each, str):
             raise TypeError(f"new(): invalid data type 'str': {each!r} is no number")
@@ -133,24 +131,25 @@ def _refused(data, array, kind):
     return array.astype(kind or dtypes.get_default_dtype().numpy)
 
 
-def _plain(data):
+def _plain(data, inside=False):
     """Nested sequences with the tensors and arrays inside them turned into lists."""
     if isinstance(data, Tensor):
         return data.item() if data._array.ndim == 0 else data._array
     if isinstance(data, (list, tuple)):
         if data and data[0].__class__ in NUMBERS:
             return data
-        return [_plain(each) for each in data]
-    if isinstance(data, (str, bytes, dict, set)):
-        raise (
-            TypeError(f"new(): invalid data type '{type(data).__name__}'")
-            if isinstance(data, (str, bytes))
-            else RuntimeError(f"Could not infer dtype of {type(data).__name__}")
-        )
+        return [_plain(each, True) for each in data]
+    name = type(data).__name__
+    if isinstance(data, (str, bytes)):
+        if inside:
+            raise ValueError(f"too many dimensions '{name}': {data!r} is no number")
+        raise TypeError(f"new(): invalid data type '{name}': {data!r} is no number")
+    if isinstance(data, (dict, set)):
+        raise RuntimeError(f"Could not infer dtype of {name}: a tensor holds numbers and bools")
     if hasattr(data, "__array__"):
         return np.asarray(data)
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
-        return [_plain(data[i]) for i in range(len(data))]
+        return [_plain(data[i], True) for i in range(len(data))]
     return data
 
 

@@ -11,8 +11,8 @@ import warnings
 from itertools import product
 
 from danlu.ops.creation import linspace, ones, zeros
-from danlu.ops.indexing import where
 from danlu.ops.joining import stack
+from danlu.ops.masking import where
 
 __all__ = [
     "affine_grid",

@@ -30,7 +30,9 @@ def replace(self, function, args, kwargs):
         check_writable(self)
     before = self
     if self.requires_grad and state.grad:
-        before = wrap(self._array.copy())  # the rules may save it, and it is about to be overwritten
+        before = wrap(
+            self._array.copy()
+        )  # the rules may save it, and it is about to be overwritten
         before._edge, before._requires_grad = self._edge, True
     made = function(before, *args, **kwargs)
     if made._array.shape != self._array.shape:
@@ -54,7 +56,8 @@ def replace(self, function, args, kwargs):
 
 # ---------------------------------------------------------------- of operators
 def _kept(written, arrays, tensors, with_first):
-    """The inputs of an in-place call, with copies of those that the write will change, in their places of the
+    """The inputs of an in-place call, with copies of those that the write will change, in their
+    places of the
     graph."""
     arrays, tensors = list(arrays), list(tensors)
     for i, tensor in enumerate(tensors):

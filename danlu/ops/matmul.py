@@ -246,8 +246,9 @@ def _plus(name, product):
 
     def public(input, a, b, *, beta=1, alpha=1, out=None):
         made = product(a, b)
-        if made._array.dtype.kind in "iu":
-            beta, alpha = int(beta), int(alpha)
+        if made._array.dtype.kind in "iub":
+            kind = bool if made._array.dtype.kind == "b" else int
+            beta, alpha = kind(beta), kind(alpha)
         if made.dtype is not input.dtype:
             raise RuntimeError(
                 f"self and mat2 must have the same dtype, but got {scalar_name(input.dtype)} and "

@@ -6,11 +6,12 @@ from danlu.ops import (
     binary,
     creation,
     extremes,
-    indexing,
     joining,
+    masking,
     parts,
     pointwise,
     reduction,
+    scatter,
     shape,
 )
 from danlu.ops import matmul as products
@@ -23,7 +24,7 @@ from danlu.ops.scans import cumprod, cumsum  # noqa: F401
 arctan2 = binary.atan2
 arccos, arcsin, arctan = pointwise.acos, pointwise.asin, pointwise.atan
 power = binary.pow
-where = indexing.where
+where = masking.where
 matmul = products.matmul
 
 
@@ -75,7 +76,7 @@ def moveaxis(x, source, destination):
 
 def take_along_axis(x, indices, *, axis=-1):
     """The elements at `indices` along one dimension."""
-    return indexing.gather(x, axis, indices)
+    return scatter.gather(x, axis, indices)
 
 
 def max(x, *, axis=None, keepdims=False):

@@ -415,3 +415,4 @@ def _(g, out1):
 
 
 publish_method("absolute_", abs.inplace)
+publish_method("__pos__", positive)

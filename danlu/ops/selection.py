@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.ops.indexing import where
+from danlu.backend import dtypes
 from danlu.ops.inplace import publish_inplace, replace
+from danlu.ops.masking import where
 from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, composite, ns, operator, write_out
 from danlu.tensor import Tensor, publish_method
@@ -61,8 +62,6 @@ def clamp(input, min=None, max=None, *, out=None):
         if kind == "c":
             raise RuntimeError("clamp is not supported for complex types")
         if kind in "iub":
-            from danlu.backend import dtypes
-
             wide = (
                 dtypes.get_default_dtype()
                 if isinstance(min, float) or isinstance(max, float)
@@ -197,6 +196,8 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
             f"{input._array.ndim} dimensions"
         )
     x = input.reshape(1, -1) if input._array.ndim < 2 else input
+    if x._array.dtype.kind in "biu":
+        x = x.to(dtypes.get_default_dtype())
     weights = None
     if fweights is not None:
         weights = fweights.to(x.dtype)
@@ -217,7 +218,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
             norm = total - correction * (weights * aweights).sum() / total
         else:
             norm = total - correction
-        found = (centred * weights) @ centred.mT.conj() / norm.clamp(min=0)
+        found = (centred * weights) @ centred.mT.conj() / norm.real.clamp(min=0)
     return found.squeeze()
 
 

@@ -15,7 +15,6 @@ __all__ = [
     "broadcast_to", "expand_copy", "flatten", "moveaxis",
     "movedim", "numel", "permute", "ravel", "repeat_interleave", "reshape",
     "squeeze", "swapaxes", "swapdims", "t", "tile", "transpose", "unflatten", "unsqueeze",
-    "view_as_complex", "view_as_real",
 ]  # fmt: skip
 
 
@@ -441,34 +440,6 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
         raise RuntimeError("repeats can not be negative")
     times = times.reshape(-1) if isinstance(repeats, Tensor) else times
     return index_select(input, dim, wrap(np.repeat(np.arange(count), times)))
-
-
-# ---------------------------------------------------------------- complex numbers as pairs
-@operator(view=True, method=False)
-def view_as_real(input: Array):
-    """Complex numbers as pairs of reals in a new last dimension."""
-    if input.dtype.kind != "c":
-        raise RuntimeError("view_as_real is only supported for complex tensors")
-    return input[..., None].view(input.real.dtype)
-
-
-@view_as_real.vjp
-def _(g):
-    xp = ns(g)
-    return view_as_complex.on(g if not isinstance(g, np.ndarray) else xp.ascontiguousarray(g))
-
-
-@operator(view=True, method=False)
-def view_as_complex(input: Array):
-    """Pairs of reals in the last dimension as complex numbers."""
-    if input.dtype.kind != "f" or not input.ndim or input.shape[-1] != 2:
-        raise RuntimeError("Tensor must have a last dimension of size 2")
-    return input.view(np.complex64 if input.dtype == np.float32 else np.complex128)[..., 0]
-
-
-@view_as_complex.vjp
-def _(g):
-    return view_as_real.on(g)
 
 
 # ---------------------------------------------------------------- at least so many dimensions

@@ -146,7 +146,7 @@ def stft(
     found = (fft.rfft if half else fft.fft)(frames, norm=norm).transpose(-1, -2)
     if return_complex or return_complex is None:
         return found
-    from danlu.ops.shape import view_as_real
+    from danlu.ops.strided import view_as_real
 
     return view_as_real(found)
 

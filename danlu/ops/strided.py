@@ -1,15 +1,18 @@
-"""Views by strides: overlapping windows, and any geometry over the same memory."""
+"""Views that read memory in another way: overlapping windows, complex numbers as pairs, any
+geometry.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from danlu.ops.reduction import axis
-from danlu.ops.registry import Array, composite, operator
+from danlu.ops.registry import Array, composite, ns, operator
+from danlu.ops.rules import sum_to
 from danlu.ops.shape import sizes_of
 from danlu.tensor import memory_owner, publish_method
 
-__all__ = ["as_strided", "as_strided_scatter"]
+__all__ = ["as_strided", "as_strided_scatter", "view_as_complex", "view_as_real"]
 
 
 def _windows(array, dim, size, step):
@@ -69,6 +72,34 @@ def windows_summed(input: Array, shape, dim, size, step):
 @windows_summed.vjp
 def _(g, dim, size, step):
     return unfold.on(g, dim, size, step)
+
+
+# ---------------------------------------------------------------- complex numbers as pairs
+@operator(view=True, method=False)
+def view_as_real(input: Array):
+    """Complex numbers as pairs of reals in a new last dimension."""
+    if input.dtype.kind != "c":
+        raise RuntimeError("view_as_real is only supported for complex tensors")
+    return input[..., None].view(input.real.dtype)
+
+
+@view_as_real.vjp
+def _(g):
+    xp = ns(g)
+    return view_as_complex.on(g if not isinstance(g, np.ndarray) else xp.ascontiguousarray(g))
+
+
+@operator(view=True, method=False)
+def view_as_complex(input: Array):
+    """Pairs of reals in the last dimension as complex numbers."""
+    if input.dtype.kind != "f" or not input.ndim or input.shape[-1] != 2:
+        raise RuntimeError("Tensor must have a last dimension of size 2")
+    return input.view(np.complex64 if input.dtype == np.float32 else np.complex128)[..., 0]
+
+
+@view_as_complex.vjp
+def _(g):
+    return view_as_real.on(g)
 
 
 # ---------------------------------------------------------------- any geometry
@@ -161,3 +192,20 @@ def _as_strided_in_place(self, size, stride, storage_offset=None):
 
 
 publish_method("as_strided_", _as_strided_in_place)
+
+
+@composite(method=True)
+def sum_to_size(input, *size):
+    """Summed over the dimensions along which a tensor of this size would be broadcast to `input`.
+
+    Raises:
+        RuntimeError: a tensor of this size does not broadcast to input's.
+    """
+    size = sizes_of(size)
+    own = input._array.shape
+    extra = len(own) - len(size)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(size, own[max(extra, 0) :])):
+        raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(own)}}}.")
+    if input._array.dtype.kind in "biu" and size != own:
+        input = input.long()
+    return sum_to(input, size)

@@ -101,6 +101,8 @@ def torch_name(value):
         return None
     if rest == "nn.parameter":
         return "torch.nn.parameter", name
+    if rest.startswith("nn._functional."):
+        return "torch.nn.functional", name
     public = rest.partition(".")[0]
     if getattr(import_module(f"danlu.{public}"), name, None) is value:
         return f"torch.{public}", name

@@ -54,8 +54,7 @@ ENTRIES: list[Entry] = []
 
 def add(names, samples, **options) -> None:
     """Entries for several operators that take the same samples."""
-    for name in names.split():
-        ENTRIES.append(Entry(name, samples, **options))
+    ENTRIES.extend(Entry(name, samples, **options) for name in names.split())
 
 
 # ---------------------------------------------------------------- arrays

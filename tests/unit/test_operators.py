@@ -112,6 +112,8 @@ def test_every_public_operator_has_samples():
             find(name)
         except AttributeError:
             continue  # a step of another operator
+        if hasattr(danlu.nn.functional, name):
+            continue  # a layer's, published here too
         missing.append(name)
     assert not missing
 

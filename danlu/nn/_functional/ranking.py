@@ -10,7 +10,7 @@ from danlu.ops.activation import logsigmoid, softplus
 from danlu.ops.binary import minimum
 from danlu.ops.checks import require_reduction
 from danlu.ops.cross_entropy import pick_class
-from danlu.ops.indexing import where
+from danlu.ops.masking import where
 
 __all__ = [
     "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss", "multi_margin_loss",

@@ -15,6 +15,7 @@ from danlu.nn.modules.flatten import *  # noqa: F403
 from danlu.nn.modules.fold import *  # noqa: F403
 from danlu.nn.modules.instancenorm import *  # noqa: F403
 from danlu.nn.modules.linear import *  # noqa: F403
+from danlu.nn.modules.linear_cross_entropy import *  # noqa: F403
 from danlu.nn.modules.loss import *  # noqa: F403
 from danlu.nn.modules.module import Module as Module
 from danlu.nn.modules.normalization import *  # noqa: F403
@@ -26,6 +27,7 @@ from danlu.nn.modules.rnn import *  # noqa: F403
 from danlu.nn.modules.rnn_cell import *  # noqa: F403
 from danlu.nn.modules.smooth_activation import *  # noqa: F403
 from danlu.nn.modules.sparse import *  # noqa: F403
+from danlu.nn.modules.sync_batchnorm import *  # noqa: F403
 from danlu.nn.modules.transformer import *  # noqa: F403
 from danlu.nn.modules.transformer_layers import *  # noqa: F403
 from danlu.nn.modules.upsampling import *  # noqa: F403

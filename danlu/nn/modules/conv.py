@@ -50,7 +50,8 @@ class _ConvNd(Module):
         self.output_padding = repeated(output_padding, rank)
         self.groups = groups
         self.padding_mode = padding_mode
-        self._border = self._padding_pairs()
+        # PyTorch's name, which whole-model files carry
+        self._reversed_padding_repeated_twice = self._padding_pairs()
         channels = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (channels[0], channels[1] // groups, *self.kernel_size)
         self.weight = Parameter(empty(shape, device=device, dtype=dtype))
@@ -106,7 +107,8 @@ class _ConvNd(Module):
     def _conv_forward(self, input, weight, bias):
         padding = self.padding
         if self.padding_mode != "zeros":
-            input, padding = F.pad(input, self._border, mode=self.padding_mode), 0
+            border = self._reversed_padding_repeated_twice
+            input, padding = F.pad(input, border, mode=self.padding_mode), 0
         return self.function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def forward(self, input):

@@ -11,7 +11,7 @@ from danlu.nn.modules.module import Module
 from danlu.nn.parameter import Parameter, UninitializedParameter
 from danlu.ops.creation import empty
 
-__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear", "NonDynamicallyQuantizableLinear"]
+__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 
 
 class Identity(Module):

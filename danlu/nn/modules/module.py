@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from danlu.nn.modules import _hooks
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 _HOOK_TABLES = {name: t for name, t in vars(ModuleHooks).items() if isinstance(t, HookTable)}
+_TABLES_IN_FILES = (*_HOOK_TABLES, "_is_full_backward_hook")
 _ABSENT = object()
 
 
@@ -229,15 +231,19 @@ class Module(ModuleTraversal, ModuleConversion, ModuleHooks, ModuleState):
         return sorted(name for name in names if not name[:1].isdigit())
 
     def __getstate__(self):
-        return plain_state(self)
+        # PyTorch, which may read a whole model from a file, does not make up for missing tables.
+        hooks = {name: OrderedDict() for name in _HOOK_TABLES}
+        return {"_is_full_backward_hook": None, **hooks, **plain_state(self)}
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
+        for name, value in state.items():
+            if value or name not in _TABLES_IN_FILES:
+                self.__dict__[name] = value
         for kind in MEMBER_TABLES:
             if kind in self.__dict__:
                 table_of(self, kind)
         self.__dict__.setdefault("_non_persistent_buffers_set", set())
-        if any(table.on_call and name in state for name, table in _HOOK_TABLES.items()):
+        if any(table.on_call and name in self.__dict__ for name, table in _HOOK_TABLES.items()):
             self.__dict__["_hooked"] = True
 
     # Registration

@@ -58,7 +58,8 @@ class RNNBase(Module):
         self.bidirectional = bidirectional
         self.proj_size = proj_size
         self._check_settings(mode, dropout)
-        self._weight_names = []
+        # Names by layer and direction, under the name that PyTorch's whole-model files carry
+        self._all_weights = []
         directions = 1 + bool(bidirectional)
         gate_size = _GATES[mode] * hidden_size
         sent = proj_size or hidden_size
@@ -70,10 +71,10 @@ class RNNBase(Module):
             if proj_size:
                 shapes["weight_hr"] = (proj_size, hidden_size)
             for suffix in ("", "_reverse")[:directions]:
-                for name, shape in shapes.items():
-                    full = f"{name}_l{layer}{suffix}"
-                    setattr(self, full, Parameter(empty(shape, device=device, dtype=dtype)))
-                    self._weight_names.append(full)
+                names = {f"{name}_l{layer}{suffix}": shape for name, shape in shapes.items()}
+                for name, shape in names.items():
+                    setattr(self, name, Parameter(empty(shape, device=device, dtype=dtype)))
+                self._all_weights.append(list(names))
         self.reset_parameters()
 
     def _check_settings(self, mode, dropout):
@@ -127,14 +128,22 @@ class RNNBase(Module):
 
     @property
     def _flat_weights(self):
-        return [getattr(self, name) for name in self._weight_names]
+        return [getattr(self, name) for names in self._all_weights for name in names]
 
     @property
     def all_weights(self):
         """The parameters, one list for each layer and direction."""
-        weights = self._flat_weights
-        size = 2 + 2 * bool(self.bias) + bool(self.proj_size)
-        return [weights[start : start + size] for start in range(0, len(weights), size)]
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
+
+    def __getstate__(self):
+        # PyTorch, which may read the file, expects the parameters as a list, too.
+        names = [name for names in self._all_weights for name in names]
+        lists = {"_flat_weights_names": names, "_flat_weights": self._flat_weights}
+        return {**super().__getstate__(), **lists}
+
+    def __setstate__(self, state):
+        lists = ("_flat_weights_names", "_flat_weights")
+        super().__setstate__({name: each for name, each in state.items() if name not in lists})
 
     # ------------------------------------------------------------ forward
     def forward(self, input, hx=None):
@@ -217,7 +226,7 @@ class RNNBase(Module):
         return states
 
     def _check_input(self, data, rank):
-        dtype = getattr(self, self._weight_names[0]).dtype
+        dtype = getattr(self, self._all_weights[0][0]).dtype
         if data.dtype != dtype:
             raise ValueError(
                 f"RNN input dtype ({data.dtype}) does not match weight dtype ({dtype}). "

@@ -130,6 +130,16 @@ class ChainedScheduler(_Combined):
 
     Raises:
         ValueError: no schedulers, or schedulers of different optimizers.
+
+    Example:
+        >>> import danlu as torch
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> half = torch.optim.lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+        >>> tenth = torch.optim.lr_scheduler.MultiplicativeLR(sgd, lambda epoch: 0.1)
+        >>> scheduler = torch.optim.lr_scheduler.ChainedScheduler([half, tenth])
+        >>> sgd.step(); scheduler.step()
+        >>> scheduler.get_last_lr()
+        [0.05]
     """
 
     def __init__(self, schedulers, optimizer=None):

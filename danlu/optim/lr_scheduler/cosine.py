@@ -76,6 +76,17 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         ValueError: `T_0` or `T_mult` is no positive int, or a negative epoch is given to ``step``.
 
     Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
+
+    Example:
+        >>> import danlu as torch
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(sgd, T_0=2)
+        >>> for _ in range(3):
+        ...     print(scheduler.get_last_lr())
+        ...     sgd.step(); scheduler.step()
+        [1.0]
+        [0.5]
+        [1.0]
     """
 
     def __init__(

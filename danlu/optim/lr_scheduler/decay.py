@@ -80,6 +80,14 @@ class MultiplicativeLR(_ByFunction):
     Raises:
         TypeError: `lr_lambda` cannot be called.
         ValueError: the list is not as long as the groups are many.
+
+    Example:
+        >>> import danlu as torch
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> scheduler = torch.optim.lr_scheduler.MultiplicativeLR(sgd, lambda epoch: 0.5)
+        >>> sgd.step(); scheduler.step()
+        >>> scheduler.get_last_lr()
+        [0.5]
     """
 
     def __init__(self, optimizer, lr_lambda, last_epoch: int = -1):
@@ -147,6 +155,17 @@ class MultiStepLR(LRScheduler):
         milestones: the epochs of the changes.
         gamma: the factor. Default: 0.1.
         last_epoch: the epoch to resume after. Default: -1.
+
+    Example:
+        >>> import danlu as torch
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> scheduler = torch.optim.lr_scheduler.MultiStepLR(sgd, milestones=[1, 2], gamma=0.5)
+        >>> for _ in range(3):
+        ...     print(scheduler.get_last_lr())
+        ...     sgd.step(); scheduler.step()
+        [1.0]
+        [0.5]
+        [0.25]
     """
 
     def __init__(self, optimizer, milestones, gamma: float = 0.1, last_epoch: int = -1):
@@ -176,6 +195,17 @@ class ConstantLR(LRScheduler):
 
     Raises:
         ValueError: `factor` is outside [0, 1].
+
+    Example:
+        >>> import danlu as torch
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> scheduler = torch.optim.lr_scheduler.ConstantLR(sgd, factor=0.5, total_iters=2)
+        >>> for _ in range(3):
+        ...     print(scheduler.get_last_lr())
+        ...     sgd.step(); scheduler.step()
+        [0.5]
+        [0.5]
+        [1.0]
     """
 
     def __init__(
@@ -214,6 +244,17 @@ class LinearLR(LRScheduler):
 
     Raises:
         ValueError: a factor is out of range.
+
+    Example:
+        >>> import danlu as torch
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> scheduler = torch.optim.lr_scheduler.LinearLR(sgd, start_factor=0.5, total_iters=2)
+        >>> for _ in range(3):
+        ...     print(scheduler.get_last_lr())
+        ...     sgd.step(); scheduler.step()
+        [0.5]
+        [0.75]
+        [1.0]
     """
 
     def __init__(
@@ -259,6 +300,14 @@ class ExponentialLR(LRScheduler):
         optimizer: whose rates to set.
         gamma: the factor.
         last_epoch: the epoch to resume after. Default: -1.
+
+    Example:
+        >>> import danlu as torch
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> scheduler = torch.optim.lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+        >>> sgd.step(); scheduler.step()
+        >>> scheduler.get_last_lr()
+        [0.5]
     """
 
     def __init__(self, optimizer, gamma: float, last_epoch: int = -1):
@@ -281,6 +330,14 @@ class PolynomialLR(LRScheduler):
         total_iters: epochs until 0. Default: 5.
         power: Default: 1.0.
         last_epoch: the epoch to resume after. Default: -1.
+
+    Example:
+        >>> import danlu as torch
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> scheduler = torch.optim.lr_scheduler.PolynomialLR(sgd, total_iters=2)
+        >>> sgd.step(); scheduler.step()
+        >>> scheduler.get_last_lr()
+        [0.5]
     """
 
     def __init__(self, optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1):

@@ -210,6 +210,14 @@ class ChainDataset(IterableDataset):
 
     Raises:
         AssertionError: on iteration, if one of them is not iterable.
+
+    Example:
+        >>> from danlu.utils.data import ChainDataset, IterableDataset
+        >>> class Numbers(IterableDataset):
+        ...     def __iter__(self):
+        ...         return iter(range(3))
+        >>> list(ChainDataset([Numbers(), Numbers()]))
+        [0, 1, 2, 0, 1, 2]
     """
 
     def __init__(self, datasets: Iterable[Dataset]):

@@ -69,7 +69,13 @@ class _ChunkSampler(Sampler[int]):
 
 
 class SequentialSampler(_ChunkSampler):
-    """All samples in their order."""
+    """All samples in their order.
+
+    Example:
+        >>> from danlu.utils.data import SequentialSampler
+        >>> list(SequentialSampler("abc"))
+        [0, 1, 2]
+    """
 
     def __init__(self, data_source: Sized):
         self.data_source = data_source
@@ -151,6 +157,11 @@ class SubsetRandomSampler(_ChunkSampler):
     Args:
         indices: which samples.
         generator: where to draw. Default: the default generator.
+
+    Example:
+        >>> from danlu.utils.data import SubsetRandomSampler
+        >>> sorted(SubsetRandomSampler([5, 7, 8]))
+        [5, 7, 8]
     """
 
     def __init__(self, indices: Sequence[int], generator=None):
