@@ -1,8 +1,8 @@
 """danlu (丹炉): deep learning with PyTorch's API, light enough for small models.
 
-    >>> import danlu as torch
-    >>> torch.arange(3) + 1
-    tensor([1, 2, 3])
+>>> import danlu as torch
+>>> torch.arange(3) + 1
+tensor([1, 2, 3])
 """
 
 from __future__ import annotations
@@ -140,4 +140,6 @@ def __getattr__(name: str) -> _Any:
 
 def typename(obj) -> str:
     """The name of the object's type; a tensor's old type name."""
-    return obj.type() if isinstance(obj, Tensor) else type(obj).__module__ + "." + type(obj).__name__
+    return (
+        obj.type() if isinstance(obj, Tensor) else type(obj).__module__ + "." + type(obj).__name__
+    )

@@ -13,10 +13,18 @@ from danlu.autograd.grad_mode import state
 from danlu.autograd.node import LEAF, Removable
 from danlu.backend import dtypes
 from danlu.backend.device import CPU
+from danlu.backend.memory import memory_owner
 from danlu.protocols import PythonProtocols
 from danlu.size import Size
 
-__all__ = ["Tensor", "check_writable", "legacy_type_name", "publish_method", "rebase_history", "wrap"]
+__all__ = [
+    "Tensor",
+    "check_writable",
+    "legacy_type_name",
+    "publish_method",
+    "rebase_history",
+    "wrap",
+]
 
 _new = object.__new__
 _ndarray = np.ndarray
@@ -280,7 +288,9 @@ class Tensor(PythonProtocols):
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got {type(value)}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got {type(value)}"
+                )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._array.shape != self._array.shape:
@@ -312,7 +322,9 @@ class Tensor(PythonProtocols):
     def register_post_accumulate_grad_hook(self, hook):
         """Call `hook(tensor)` after the gradient of this leaf has been accumulated."""
         if self._edge is not None or not self._requires_grad:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors"
+            )
         if self._hooks is None:
             self._hooks = LeafHooks()
         return Removable(self._hooks.after, hook)
@@ -429,19 +441,6 @@ def wrap(array) -> Tensor:
 def publish_method(name: str, function) -> None:
     """Make an operator a method of Tensor."""
     setattr(Tensor, name, function)
-
-
-def memory_owner(array):
-    """The array that owns the memory of a view."""
-    while array.base is not None:
-        base = array.base
-        if not isinstance(base, np.ndarray):
-            # as_strided and sliding_window_view put a stand-in between, which knows the array
-            base = getattr(base, "base", None)
-            if not isinstance(base, np.ndarray):
-                break
-        array = base
-    return array
 
 
 LEGACY_NAMES = {

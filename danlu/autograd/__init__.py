@@ -28,8 +28,12 @@ def _as_tuple(value) -> tuple:
 
 
 def backward(
-    tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None,
-    inputs=None
+    tensors,
+    grad_tensors=None,
+    retain_graph=None,
+    create_graph=False,
+    grad_variables=None,
+    inputs=None,
 ) -> None:
     """Compute gradients of `tensors` and accumulate them into the leaves; see `Tensor.backward`.
 

@@ -278,7 +278,7 @@ def root_gradients(tensors, gradients, record: bool):
                 )
             start = np.ones_like(array)
             if record:
-                            start = wrap(start)
+                start = wrap(start)
         else:
             if gradient._array.shape != array.shape:
                 raise RuntimeError(
@@ -293,7 +293,9 @@ def root_gradients(tensors, gradients, record: bool):
     return edges, starts
 
 
-def tensor_backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
+def tensor_backward(
+    self, gradient=None, retain_graph=None, create_graph=False, inputs=None
+) -> None:
     """Compute the gradients of this tensor with respect to the leaves and add them to their `grad`.
 
     Args:
@@ -314,8 +316,9 @@ def tensor_backward(self, gradient=None, retain_graph=None, create_graph=False, 
         return
     create_graph = bool(create_graph)
     edges, starts = root_gradients((self,), (gradient,), create_graph)
-    run_backward(edges, starts, create_graph if retain_graph is None else retain_graph,
-    create_graph)
+    run_backward(
+        edges, starts, create_graph if retain_graph is None else retain_graph, create_graph
+    )
 
 
 tensor_backward.__name__ = "backward"

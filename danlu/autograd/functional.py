@@ -344,15 +344,15 @@ def _check_strategy(strategy: str, vectorize: bool, create_graph: bool, strict: 
     if strategy == "forward-mode":
         if create_graph:
             raise NotImplementedError(
-                'torch.autograd.functional.jacobian: `create_graph=True` and '
+                "torch.autograd.functional.jacobian: `create_graph=True` and "
                 '`strategy="forward-mode"` are not '
-                'supported together (yet). Please either set `create_graph=False` or '
+                "supported together (yet). Please either set `create_graph=False` or "
                 '`strategy="reverse-mode"`.'
             )
         if strict:
             raise RuntimeError(
                 'torch.autograd.functional.jacobian: `strict=True` and `strategy="forward-mode"` '
-                'are not supported '
+                "are not supported "
                 'together (yet). Please either set `strict=False` or `strategy="reverse-mode"`.'
             )
         if not vectorize:
@@ -484,5 +484,3 @@ def hessian(
         strategy=outer_jacobian_strategy,
     )  # fmt: skip
     return whole if many_in else whole[0][0]
-
-

@@ -39,8 +39,9 @@ def get_gradient_edge(tensor) -> GradientEdge:
             "gradients"
         )
     target, number = edge
-    return GradientEdge(AccumulateGrad(target), 0) if number == LEAF else GradientEdge(target,
-    number)
+    return (
+        GradientEdge(AccumulateGrad(target), 0) if number == LEAF else GradientEdge(target, number)
+    )
 
 
 def increment_version(tensor) -> None:

@@ -45,11 +45,7 @@ class Node:
     def next_functions(self) -> tuple:
         """`(node, input_number)` per input, `(None, 0)` where no gradient goes."""
         return tuple(
-            (None, 0)
-            if edge is None
-            else (AccumulateGrad(edge[0]), 0)
-            if edge[1] == LEAF
-            else edge
+            (None, 0) if edge is None else (AccumulateGrad(edge[0]), 0) if edge[1] == LEAF else edge
             for edge in self.next
         )
 

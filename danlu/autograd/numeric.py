@@ -61,8 +61,9 @@ def _unit(reference, index: int) -> Tensor:
 # ---------------------------------------------------------------- the two Jacobians
 def _values(func, inputs) -> tuple:
     """All tensor outputs as arrays that no later call overwrites."""
-    return tuple(each._array.copy() for each in _as_tuple(func(*inputs)) if isinstance(each,
-    Tensor))
+    return tuple(
+        each._array.copy() for each in _as_tuple(func(*inputs)) if isinstance(each, Tensor)
+    )
 
 
 def _difference(func, inputs, target, direction, eps: float) -> list:
@@ -76,8 +77,9 @@ def _difference(func, inputs, target, direction, eps: float) -> list:
         below = _values(func, inputs)
     finally:
         target._array[...] = before
-    return [_flat(a - b) / (2 * eps) if a.dtype.kind in "fcV" else None for a, b in zip(above,
-    below)]
+    return [
+        _flat(a - b) / (2 * eps) if a.dtype.kind in "fcV" else None for a, b in zip(above, below)
+    ]
 
 
 def _gradients(output, inputs, vector) -> tuple:
@@ -94,9 +96,7 @@ class _Check:
         self.check_grad_dtypes = check_grad_dtypes
 
     def run(self, fast: bool) -> None:
-        outputs = [
-            each for each in _as_tuple(self.func(*self.inputs)) if isinstance(each, Tensor)
-        ]
+        outputs = [each for each in _as_tuple(self.func(*self.inputs)) if isinstance(each, Tensor)]
         if not any(each.requires_grad for each in outputs):
             self._check_constant()
             return
@@ -151,8 +151,8 @@ class _Check:
                 if not output.requires_grad:
                     continue
                 first, second = (
-                    self._row(output, target, _like(vectors[number], output)) @ along for _ in
-                    range(2)
+                    self._row(output, target, _like(vectors[number], output)) @ along
+                    for _ in range(2)
                 )
                 expected = vectors[number] @ changes[number]
                 if not self._close(first, expected):
@@ -252,8 +252,9 @@ def _check_inputs(inputs) -> None:
                 UserWarning,
                 stacklevel=4,
             )
-        if any(step == 0 and size > 1 for step, size in zip(each._array.strides,
-        each._array.shape)):
+        if any(
+            step == 0 and size > 1 for step, size in zip(each._array.strides, each._array.shape)
+        ):
             raise RuntimeError(
                 f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs "
                 "that are non-overlapping to be able to compute the numerical gradients "

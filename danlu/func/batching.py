@@ -172,9 +172,10 @@ def stack_module_state(models):
 
     def stacked(dictionaries) -> dict:
         return {
-            name: stack([each[name].detach() for each in
-                dictionaries]).requires_grad_(first.requires_grad) for name, first in
-                dictionaries[0].items()
+            name: stack([each[name].detach() for each in dictionaries]).requires_grad_(
+                first.requires_grad
+            )
+            for name, first in dictionaries[0].items()
         }
 
     return (

@@ -9,6 +9,7 @@ import time
 import danlu
 from danlu.keras.checks import RandomStates
 from danlu.keras.trainer import steps_on_plateau
+from danlu.tensor import Tensor, wrap
 
 
 def save_atomically(obj, path):
@@ -28,7 +29,7 @@ def save_atomically(obj, path):
 
 def copied_weights(net):
     """A copy of a network's state dict."""
-    return {name: value.detach().clone() for name, value in net.state_dict().items()}
+    return _copied(net.state_dict())
 
 
 class _LazyFile:
@@ -153,8 +154,8 @@ class RunRecord:
 
 def _copied(state):
     """A state dict with its tensors copied, since the next step writes into them."""
-    if isinstance(state, danlu.Tensor):
-        return state.detach().clone()
+    if isinstance(state, Tensor):
+        return wrap(state._array.copy())  # a small layer's in a third of clone()'s time
     if isinstance(state, dict):
         return {key: _copied(value) for key, value in state.items()}
     if isinstance(state, (list, tuple)):

@@ -153,7 +153,8 @@ class KerasModel(nn.Module):
             resume: continue the run recorded in ``<ckpt_path>.resume`` if there is one, and record
                 this one there. A run that was interrupted and resumed gives the same as one that
                 was not. Default: False
-            restore_best: end on the best epoch's weights, not the last one's. Default: True
+            restore_best: end on the best epoch's weights, and the optimizer's averages of that
+                moment, not on the last one's. Default: True
             validation_split: fraction of the last rows of arrays to validate on. Default: 0.0
             batch_size: of arrays and datasets. Default: 32
 

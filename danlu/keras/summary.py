@@ -144,9 +144,8 @@ def _record_calls(model, args, kwargs):
         calls.append((module, first[0] if first else None))
 
     try:
-        for module in model.modules():
-            if _is_layer(module):
-                handles.append(module.register_forward_hook(note_call))
+        layers = filter(_is_layer, model.modules())
+        handles.extend(layer.register_forward_hook(note_call) for layer in layers)
         with evaluating(model):
             model(*args, **kwargs)
     finally:

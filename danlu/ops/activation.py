@@ -25,9 +25,6 @@ _GELU_CUBIC = 0.044715  # Hendrycks and Gimpel 2016, section 2
 def relu(input: Array):
     """max(0, x), elementwise.
 
-    Args:
-        input: a tensor of any shape.
-
     Shape:
         (*) -> (*)
 
@@ -48,7 +45,7 @@ def _(g, out):
 def relu_gradient(input: Array, activated: Array):
     """The gradient where relu was positive, 0 elsewhere, also where the gradient is infinite."""
     # a third of the time of where(), which has no fast road for a scalar operand
-    result = input.copy()
+    result = np.array(input)
     np.copyto(result, 0, where=activated <= 0)
     return result
 

@@ -117,9 +117,7 @@ def binary(op, dunder=False):
                     other._refresh()
                 needs = (input._requires_grad, other._requires_grad)
             if (needs[0] or needs[1]) and state.grad:
-                node = op.record(
-                    needs, (input, other), (a, b), (), result, (made._writes,)
-                )
+                node = op.record(needs, (input, other), (a, b), (), result, (made._writes,))
                 if b is not other and a.shape != b.shape:
                     node.fix = [(a.shape, None), (b.shape, None)]
                 made._edge = (node, 0)
@@ -140,7 +138,9 @@ def arrays_of(op, tensors):
             continue
         if isinstance(t, (np.number, np.bool_)):
             t = t.item()
-        if (t is None and not op.is_list and op.optional[i]) or (op.promote and t.__class__ in NUMBERS):
+        if (t is None and not op.is_list and op.optional[i]) or (
+            op.promote and t.__class__ in NUMBERS
+        ):
             arrays.append(t)
             tracked.append(None)
         else:
@@ -185,7 +185,9 @@ def general(op):
             made = wrap(result)
             many = False
         elif result.__class__ is tuple or result.__class__ is list:
-            result = tuple([each if each.__class__ is _ndarray else np.asarray(each) for each in result])
+            result = tuple(
+                [each if each.__class__ is _ndarray else np.asarray(each) for each in result]
+            )
             made = tuple([wrap(each) for each in result])
             many = True
         else:
@@ -204,7 +206,9 @@ def general(op):
             if True in needs:
                 if many:
                     outs = made
-                    node = op.record(needs, tensors, arrays, params, result, [t._writes for t in made])
+                    node = op.record(
+                        needs, tensors, arrays, params, result, [t._writes for t in made]
+                    )
                     node.outputs = len(made)
                 else:
                     outs = (made,)

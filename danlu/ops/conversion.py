@@ -420,7 +420,7 @@ def copy_of(self, memo, deep):
 
 def _deep_array(array, memo):
     """A copy in which tensors that shared memory share it again."""
-    from danlu.tensor import memory_owner
+    from danlu.backend.memory import memory_owner
 
     owner = memory_owner(array)
     if owner is array:

@@ -156,7 +156,9 @@ class Operator:
             else:
                 raise TypeError(f"{self.name}() missing 1 required positional argument: '{name}'")
         if given:
-            raise TypeError(f"{self.name}() got an unexpected keyword argument '{next(iter(given))}'")
+            raise TypeError(
+                f"{self.name}() got an unexpected keyword argument '{next(iter(given))}'"
+            )
         return values, out
 
     def record(self, needs, tensors, arrays, params, out, outputs):
@@ -283,7 +285,9 @@ __all__ += [
 ]  # fmt: skip
 
 
-def elementwise(name, ufunc, doc, rule=None, *, promote="float", inplace=True, aliases=(), node=None):
+def elementwise(
+    name, ufunc, doc, rule=None, *, promote="float", inplace=True, aliases=(), node=None
+):
     """Define an operator of one input whose body is a NumPy ufunc (called as such: no Python frame in between).
 
     CuPy's and danlu's traced arrays answer to NumPy's ufuncs through `__array_ufunc__`."""
@@ -295,7 +299,9 @@ def elementwise(name, ufunc, doc, rule=None, *, promote="float", inplace=True, a
     body.__doc__ = doc
     body.__module__ = "danlu"
     body.ufunc = ufunc
-    op = operator(promote=promote, inplace=inplace, differentiable=rule is not None, name=node)(body)
+    op = operator(promote=promote, inplace=inplace, differentiable=rule is not None, name=node)(
+        body
+    )
     if rule is not None:
         op.vjp(rule)
     for alias in aliases:

@@ -61,7 +61,8 @@ class Plan:
             edges = "tuple([x._edge or (x, -1) if need else None for x, need in zip(t, needs)])"
         else:
             each = [
-                f"t[{i}]._edge or (t[{i}], -1)" if need else "None" for i, need in enumerate(self.needs)
+                f"t[{i}]._edge or (t[{i}], -1)" if need else "None"
+                for i, need in enumerate(self.needs)
             ]
             edges = f"({', '.join(each)},)"
         saved = "".join(text + ", " for text, _ in self.sources)
@@ -126,7 +127,9 @@ class Plan:
             rule = op.joint
             scope["rule"] = rule
             text = f"rule({self._arguments(rule, wanted)})"
-            return _function("g, s", "return " + (text if op.is_list or op.tensors > 1 else f"({text},)"), scope)
+            return _function(
+                "g, s", "return " + (text if op.is_list or op.tensors > 1 else f"({text},)"), scope
+            )
         parts = ["None"] * op.tensors
         for i, rule in rules:
             scope[f"rule{i}"] = rule
@@ -207,7 +210,9 @@ class OperatorNode(Node):
         tensor = _attached(value, self.next[place])
         if self.fix is not None and self.fix[place] is not None and self.fix[place][1] is not None:
             # promotion cast the input: the graph knows it before the cast
-            tensor = _attached(cast_gradient(value, self.fix[place][1]), self.next[place]).astype(value.dtype)
+            tensor = _attached(cast_gradient(value, self.fix[place][1]), self.next[place]).astype(
+                value.dtype
+            )
         return tensor
 
 
@@ -262,7 +267,9 @@ def sum_to(gradient, shape):
     """Sum a gradient over the dimensions along which its input was broadcast to get it."""
     extra = len(gradient.shape) - len(shape)
     stretched = tuple(
-        i for i, size in enumerate(gradient.shape) if i < extra or (shape[i - extra] == 1 and size != 1)
+        i
+        for i, size in enumerate(gradient.shape)
+        if i < extra or (shape[i - extra] == 1 and size != 1)
     )
     if stretched:
         gradient = gradient.sum(axis=stretched, keepdims=True)

@@ -151,8 +151,9 @@ def _tensors_in(value):
 
 def _recorded_since(start: int, output) -> list:
     """The output tensors that were recorded after `start`."""
-    return [each for each in _tensors_in(output) if each.requires_grad and _is_inside(each._edge,
-    start)]
+    return [
+        each for each in _tensors_in(output) if each.requires_grad and _is_inside(each._edge, start)
+    ]
 
 
 def _is_inside(edge, start: int) -> bool:

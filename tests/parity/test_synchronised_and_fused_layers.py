@@ -105,9 +105,9 @@ def test_mistakes_in_linear_cross_entropy():
         danlu.nn.LinearCrossEntropyLoss(5, 4)(
             danlu.from_numpy(FEATURES), danlu.from_numpy(CLASSES + 1)
         )
+    loss = danlu.nn.LinearCrossEntropyLoss(5, 4, options=object())
     with pytest.raises(ValueError, match="options=None"):
-        call_with_options = danlu.nn.LinearCrossEntropyLoss(5, 4, options=object())
-        call_with_options(danlu.from_numpy(FEATURES), danlu.from_numpy(CLASSES))
+        loss(danlu.from_numpy(FEATURES), danlu.from_numpy(CLASSES))
 
 
 @pytest.mark.parametrize("options", [{}, {"bias": True, "out_features": (2, 3)}])
@@ -117,7 +117,9 @@ def test_linear_cross_entropy_prints_as_torchs(options):
 
 
 # ---------------------------------------------------------------- SyncBatchNorm
-@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 5), (2, 3, 4, 4), (2, 3, 2, 2, 2), (2, 3, 1, 2, 1, 2)])
+@pytest.mark.parametrize(
+    "shape", [(4, 3), (4, 3, 5), (2, 3, 4, 4), (2, 3, 2, 2, 2), (2, 3, 1, 2, 1, 2)]
+)
 @pytest.mark.parametrize(
     "options",
     [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}, {"bias": False}],
@@ -156,7 +158,9 @@ def test_converting_a_network():
     (before, mine), (_, theirs) = converted(danlu), converted(torch)
     assert repr(mine) == repr(theirs)
     assert list(mine.state_dict()) == list(theirs.state_dict())
-    assert [each.training for each in mine.modules()] == [each.training for each in theirs.modules()]
+    assert [each.training for each in mine.modules()] == [
+        each.training for each in theirs.modules()
+    ]
     assert isinstance(mine, danlu.nn.Sequential)
     shared = danlu.nn.SyncBatchNorm.convert_sync_batchnorm(before)
     assert shared is before and isinstance(shared[0], danlu.nn.SyncBatchNorm)

@@ -174,7 +174,11 @@ def test_a_killed_worker_ends_the_epoch():
             ValueError,
             ["padding_mode must be one of 'zeros', 'reflect'", "padding_mode='mirror'"],
         ),
-        (lambda: nn.Conv1d(3, 10, 3, padding="full"), ValueError, ["Invalid padding string 'full'"]),
+        (
+            lambda: nn.Conv1d(3, 10, 3, padding="full"),
+            ValueError,
+            ["Invalid padding string 'full'"],
+        ),
         (
             lambda: nn.Conv1d(3, 10, 3, stride=2, padding="same"),
             ValueError,

@@ -45,8 +45,9 @@ def test_products_refuse_what_does_not_fit(name):
     with pytest.raises(RuntimeError, match="can only be None"):
         product(lambda x: x * 2, x)
     with pytest.raises(RuntimeError, match="strict mode"):
-        product(lambda x: danlu.tensor(1.0), x, danlu.ones(2) if name != "vjp" else None,
-        strict=True)
+        product(
+            lambda x: danlu.tensor(1.0), x, danlu.ones(2) if name != "vjp" else None, strict=True
+        )
 
 
 def test_gradcheck_finds_a_wrong_derivative():

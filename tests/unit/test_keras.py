@@ -111,7 +111,7 @@ class TestCallbacks:
             callbacks.MiniLogCallback(0)
 
     def test_epoch_checkpoint_is_a_ring(self):
-        model, _ = train(epochs=5, callbacks=[callbacks.EpochCheckpoint("weights", max_ckpt=2)])
+        train(epochs=5, callbacks=[callbacks.EpochCheckpoint("weights", max_ckpt=2)])
         assert sorted(os.listdir("weights")) == ["checkpoint_epoch4.pt", "checkpoint_epoch5.pt"]
         assert danlu.load("weights/checkpoint_epoch5.pt")["weight"].shape == (1, 2)
 
@@ -121,7 +121,7 @@ class TestCallbacks:
         def show(model):
             seen.append((model.epoch, model.net.training, danlu.is_grad_enabled()))
 
-        model, _ = train(epochs=4, callbacks=[callbacks.VisDisplay(show, dis_period=2)])
+        train(epochs=4, callbacks=[callbacks.VisDisplay(show, dis_period=2)])
         assert seen == [(0, False, False), (2, False, False), (4, False, False)]
 
     def test_tensorboard(self):

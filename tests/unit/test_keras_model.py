@@ -591,7 +591,10 @@ class TestPrinting:
     def test_bars_for_every_epoch(self, capsys):
         scripted([3.0, 1.0, 2.0], quiet=False)
         out = capsys.readouterr().out
-        assert out.splitlines()[0] in ("<<<<<< 🐌 cpu is used >>>>>>", "<<<<<< ⚡️ cuda is used >>>>>>")
+        assert out.splitlines()[0] in (
+            "<<<<<< 🐌 cpu is used >>>>>>",
+            "<<<<<< ⚡️ cuda is used >>>>>>",
+        )
         epochs = re.split(r"\n={80}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", out)[1:]
         for number, (text, loss) in enumerate(zip(epochs, (3, 1, 2)), 1):
             heading, empty, train, val, *more = text.splitlines()

@@ -72,8 +72,7 @@ def _check_shapes(input, linear_weight, linear_bias):
         raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
     if linear_weight.dim() < 2:
         raise RuntimeError(
-            "expected linear_weight with dimensionality at least 2, got "
-            f"{linear_weight.dim()}"
+            f"expected linear_weight with dimensionality at least 2, got {linear_weight.dim()}"
         )
     given, wanted = input.shape[-1], linear_weight.shape[-1]
     if given != wanted:
