@@ -237,7 +237,7 @@ class Module(ModuleTraversal, ModuleConversion, ModuleHooks, ModuleState):
 
     def __setstate__(self, state):
         for name, value in state.items():
-            if value or name not in _TABLES_IN_FILES:
+            if name not in _TABLES_IN_FILES or value:
                 self.__dict__[name] = value
         for kind in MEMBER_TABLES:
             if kind in self.__dict__:
