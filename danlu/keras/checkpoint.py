@@ -90,8 +90,8 @@ class BestWeights:
         return True
 
     def restore(self):
-        """Puts the best weights back into the network, if there are any, and the optimizer's averages
-        into the optimizer; its options, such as the learning rate, stay."""
+        """Puts the best weights back, if there are any, and the optimizer's averages with them; its
+        options, such as the learning rate, stay."""
         if self.weights is None:
             return
         self.net.load_state_dict(self.weights)

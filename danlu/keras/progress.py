@@ -1,5 +1,5 @@
-"""The progress of a run: a bar on a terminal, HTML in a notebook, plain lines elsewhere; or a bar for
-every pass over the data."""
+"""The progress of a run: a bar on a terminal, HTML in a notebook, plain lines elsewhere; or a bar
+for every pass over the data."""
 
 from __future__ import annotations
 
@@ -158,8 +158,8 @@ def _medium():
 
 
 class BatchBars:
-    """Prints a rule with the time, the epoch, a bar for its training and one for its validation, and a
-    line when the monitored value is the best so far.
+    """Prints a rule with the time, the epoch, a bar for its training and one for its validation, and
+    a line when the monitored value is the best so far.
 
     On a terminal the bars grow, at most five times a second; elsewhere a bar is printed when it is
     full.

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.backend.memory import memory_owner
 from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, composite, ns, operator
 from danlu.ops.rules import sum_to
 from danlu.ops.shape import sizes_of
-from danlu.backend.memory import memory_owner
 from danlu.tensor import publish_method
 
 __all__ = ["as_strided", "as_strided_scatter", "view_as_complex", "view_as_real"]

@@ -1,5 +1,5 @@
-"""What a user's mistake raises: PyTorch's exception type, and where, what came, what was expected and
-what to write instead. Every mistake that danlu promises to explain is here, as a user meets it.
+"""What a user's mistake raises: PyTorch's exception type, and where, what came, what was expected
+and what to write instead. Every mistake that danlu promises to explain is here, as a user meets it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from danlu.utils.data import DataLoader, Dataset, TensorDataset, random_split
 
 
 def refused(call, error, *words):
-    """Calls; asserts that exactly `error` is raised and that its text, notes included, has `words`."""
+    """Calls; asserts that exactly `error` is raised and that its text with its notes has `words`."""
     with pytest.raises(error) as caught:
         call()
     assert type(caught.value) is error

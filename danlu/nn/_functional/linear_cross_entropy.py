@@ -1,4 +1,4 @@
-"""The cross entropy of a linear map's output, as the last layer and the loss of a classifier in one."""
+"""The cross entropy of a linear map's output: a classifier's last layer and its loss in one."""
 
 from __future__ import annotations
 
