@@ -158,8 +158,8 @@ def _medium():
 
 
 class BatchBars:
-    """Prints a rule with the time, the epoch, a bar for its training and one for its validation, and
-    a line when the monitored value is the best so far.
+    """Prints a rule with the time, the epoch, a bar for its training and one for its validation,
+    and a line when the monitored value is the best so far.
 
     On a terminal the bars grow, at most five times a second; elsewhere a bar is printed when it is
     full.

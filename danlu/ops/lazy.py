@@ -58,7 +58,8 @@ IN_PLACE = frozenset(
 def find(name: str):
     """The object of this name, or None."""
     if name in HOMES:
-        return getattr(import_module(f"danlu.{HOMES[name]}"), name)
+        module = import_module(f"danlu.{HOMES[name]}")
+        return getattr(module, name, None) or getattr(Tensor, name)  # relu_ is a method alone
     return getattr(Tensor, name) if name in IN_PLACE else None
 
 

@@ -22,7 +22,7 @@ from danlu.utils.data import DataLoader, Dataset, TensorDataset, random_split
 
 
 def refused(call, error, *words):
-    """Calls; asserts that exactly `error` is raised and that its text with its notes has `words`."""
+    """Calls; asserts that exactly `error` is raised and that its text with notes has `words`."""
     with pytest.raises(error) as caught:
         call()
     assert type(caught.value) is error
