@@ -157,6 +157,8 @@ def general(op):
     is_list = op.is_list
     differentiable = op.differentiable
     is_view = op.view
+    may_lack = True in op.optional
+    required = [i for i, optional in enumerate(op.optional) if not optional]
 
     def call(*args, **kwargs):
         out = None
@@ -171,7 +173,13 @@ def general(op):
             tensors = args[:count]
             params = args[count:]
         try:
-            arrays = [t._array for t in tensors]
+            if may_lack:
+                arrays = [None if t is None else t._array for t in tensors]
+                for i in required:
+                    if arrays[i] is None:
+                        raise not_tensor(op, i, None)
+            else:
+                arrays = [t._array for t in tensors]
         except AttributeError:
             arrays, tensors = arrays_of(op, tensors)
         originals = arrays

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from danlu.ops.checks import require_floating, require_reduction, scalar_type
 from danlu.ops.pointwise import sigmoid
 from danlu.ops.registry import Array, ns, operator
@@ -176,6 +178,10 @@ def _bce_target(g, input, weight, reduction):
 binary_cross_entropy.vjps(input=_bce_input, target=_bce_target)
 
 
+# Up to so many elements one slow logaddexp beats five fast operations.
+_FEW = 1024
+
+
 @operator(promote="same", method=False, space="nn.functional")
 def binary_cross_entropy_with_logits(
     input: Array,
@@ -187,10 +193,12 @@ def binary_cross_entropy_with_logits(
     """max(x, 0) - x t + log(1 + exp(-|x|)), the cross entropy of sigmoid(x) without overflow."""
     require_floating(input, "log_sigmoid_cpu")
     xp = ns(input)
-    tail = xp.log1p(xp.exp(-abs(input)))
-    if pos_weight is None:
-        losses = xp.maximum(input, 0.0) - input * target + tail
+    if pos_weight is None and input.size <= _FEW and input.dtype.kind == "f":
+        losses = np.logaddexp(0.0, input) - input * target
+    elif pos_weight is None:
+        losses = xp.maximum(input, 0.0) - input * target + xp.log1p(xp.exp(-abs(input)))
     else:
+        tail = xp.log1p(xp.exp(-abs(input)))
         certainty = (pos_weight - 1.0) * target + 1.0
         losses = (1.0 - target) * input + certainty * (tail + xp.maximum(-input, 0.0))
     if weight is not None:

@@ -254,8 +254,9 @@ def _duck(op, call):
         first = args[0]
         if op.is_list:
             first = first[0]
-        if isinstance(first, Tensor) or any(isinstance(each, Tensor) for each in args):
-            return call(*[_lift(op, i, each) for i, each in enumerate(args)], **kwargs)
+        for each in args if first.__class__ is _ndarray else (first, *args):
+            if isinstance(each, Tensor):
+                return call(*[_lift(op, i, each) for i, each in enumerate(args)], **kwargs)
         return fn(*args, **kwargs)
 
     return on
