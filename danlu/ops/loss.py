@@ -196,7 +196,8 @@ def binary_cross_entropy_with_logits(
     if pos_weight is None and input.size <= _FEW and input.dtype.kind == "f":
         losses = np.logaddexp(0.0, input) - input * target
     elif pos_weight is None:
-        losses = xp.maximum(input, 0.0) - input * target + xp.log1p(xp.exp(-abs(input)))
+        floor = input.dtype.type(0)  # ml_dtypes takes a Python 0.0 for a float32
+        losses = xp.maximum(input, floor) - input * target + xp.log1p(xp.exp(-abs(input)))
     else:
         tail = xp.log1p(xp.exp(-abs(input)))
         certainty = (pos_weight - 1.0) * target + 1.0
