@@ -7,8 +7,13 @@ tensor([1, 2, 3])
 
 from __future__ import annotations
 
+import gc as _gc
 import warnings as _warnings
 from typing import Any as _Any
+
+# Everything made during an import stays: looking for garbage meanwhile costs a twentieth of its time.
+_collecting = _gc.isenabled()
+_gc.disable()
 
 # Overflow and division by zero are results (inf, nan), not warnings, as in PyTorch. NumPy's own
 # users keep their warnings: the filter covers danlu's modules alone.
@@ -143,3 +148,7 @@ def typename(obj) -> str:
     return (
         obj.type() if isinstance(obj, Tensor) else type(obj).__module__ + "." + type(obj).__name__
     )
+
+
+if _collecting:
+    _gc.enable()
