@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from danlu.autograd.grad_mode import state
-from danlu.autograd.node import LEAF, Removable
+from danlu.autograd.node import Removable
 from danlu.backend import dtypes
 from danlu.backend.device import CPU
 from danlu.backend.memory import memory_owner
@@ -490,6 +489,3 @@ def rebase_history(tensor: Tensor, node) -> None:
         from danlu.autograd.views import rebase_view
 
         rebase_view(tensor, node)
-
-
-__all__ += ["LEAF", "Size", "memory_owner", "state"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.autograd.node import FREED, Node, edge_of, sequence
+from danlu.autograd.node import Node, edge_of, sequence
 
 __all__ = ["reattach", "rebase_view"]
 
@@ -117,4 +117,4 @@ def rebase_view(view, inner) -> None:
     base._writes[1] += 1
 
 
-__all__ += ["FREED", "AsStridedBackward0", "CopySlices"]
+__all__ += ["AsStridedBackward0", "CopySlices"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.autograd.grad_mode import state
 from danlu.backend import dtypes
 from danlu.backend import random as draws
 from danlu.backend.layout import contiguous_format
@@ -31,7 +32,7 @@ from danlu.ops.random_state import (
     set_rng_state,
 )
 from danlu.ops.registry import scalar_name
-from danlu.tensor import Tensor, state, wrap
+from danlu.tensor import Tensor, wrap
 
 __all__ = [
     "Generator", "bernoulli", "default_generator", "get_rng_state", "initial_seed", "manual_seed",

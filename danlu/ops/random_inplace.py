@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.autograd.grad_mode import state
 from danlu.backend import random as draws
 from danlu.ops.random_fill import (
     fill_bernoulli,
@@ -19,7 +20,7 @@ from danlu.ops.random_fill import (
     stream,
 )
 from danlu.ops.registry import Array, composite, ns, operator
-from danlu.tensor import Tensor, check_writable, state
+from danlu.tensor import Tensor, check_writable
 
 __all__ = [
     "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_", "random_",

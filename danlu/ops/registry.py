@@ -269,7 +269,7 @@ def _lift(op, position, value):
     return value
 
 
-def composite(fn=None, *, method=False, inplace=False):
+def composite(fn=None, *, method=False):
     """Publish a plain function over Tensors, also as a method (`method=True`, or other names)."""
 
     def define(fn):
