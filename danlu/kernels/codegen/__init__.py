@@ -1,0 +1,1 @@
+"""Writing LLVM IR: types and functions, the machine they are written for, vector mathematics."""

@@ -1,0 +1,1 @@
+"""Running generated code: compiling and loading it, the cache on disk, threads, calls, memory."""
