@@ -46,22 +46,22 @@ def ring_step(torch, optimizer, rows):
     return step
 
 
-@case("training step of the ring network, SGD, batch 20", at_most=0.50)
+@case("training step of the ring network, SGD, batch 20", at_most=0.35)
 def ring_step_sgd_20(torch):
     return ring_step(torch, "SGD", 20)
 
 
-@case("training step of the ring network, SGD, batch 100", at_most=0.50)
+@case("training step of the ring network, SGD, batch 100", at_most=0.35)
 def ring_step_sgd_100(torch):
     return ring_step(torch, "SGD", 100)
 
 
-@case("training step of the ring network, Adam, batch 20", at_most=0.45)
+@case("training step of the ring network, Adam, batch 20", at_most=0.30)
 def ring_step_adam_20(torch):
     return ring_step(torch, "Adam", 20)
 
 
-@case("training step of the ring network, Adam, batch 100", at_most=0.45)
+@case("training step of the ring network, Adam, batch 100", at_most=0.30)
 def ring_step_adam_100(torch):
     return ring_step(torch, "Adam", 100)
 
@@ -143,7 +143,7 @@ def fit_over_loop(torch):
     return keras_fit(torch)
 
 
-@case("full-batch linear regression, 100,000 rows of 10, one step")
+@case("full-batch linear regression, 100,000 rows of 10, one step", at_most=0.60)
 def regression_100000(torch):
     torch.manual_seed(0)
     features = torch.randn(100000, 10)
