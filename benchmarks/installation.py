@@ -11,18 +11,18 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-IMPORT = "import time; start = time.perf_counter(); import {0}; print(time.perf_counter() - start)"
+TIMED = "import time; start = time.perf_counter(); {0}; print(time.perf_counter() - start)"
 
 
-def import_seconds(module: str, bytecode: str) -> float:
-    """Seconds that `import module` takes in a fresh process, the start of Python not included.
+def first_seconds(program: str, bytecode: str) -> float:
+    """Seconds that a program takes in a fresh process, the start of Python not included.
 
     Compiled Python files are kept in the folder `bytecode`, so that a call after the first finds
     them, whatever the environment says about writing them elsewhere.
     """
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, "-c", IMPORT.format(module)]
+    command = [sys.executable, "-c", TIMED.format(program)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return float(result.stdout)
 

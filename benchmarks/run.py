@@ -25,11 +25,21 @@ from importlib import metadata
 from pathlib import Path
 
 from cases import load
-from installation import import_seconds, installed_bytes
+from installation import first_seconds, installed_bytes
 
 HERE = Path(__file__).resolve().parent
 SIDES = ("danlu", "torch")
-IMPORT_RATIO, IMPORT_SECONDS = 0.20, 0.15
+# Programs for a fresh process: label, program, the most of torch's time, the most of danlu's in s.
+# The second one shows what loading at the first use puts off.
+FIRST_PROGRAMS = {
+    "import_time": ("import, in a fresh process", "import {0}", 0.20, 0.15),
+    "import_and_first_tensor": (
+        "import and the first sum, in a fresh process",
+        "import {0}; {0}.tensor([1.0, 2.0]) + 1",
+        0.20,
+        None,
+    ),
+}
 
 
 class Side:
@@ -82,6 +92,18 @@ def alternately(rounds: int, measure_danlu, measure_other) -> tuple[list[float],
             ours.append(measure_danlu())
             others.append(measure_other())
     return ours, others
+
+
+def first_uses(program: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of a program in fresh processes, for danlu and for torch; `{0}` is the module."""
+    with tempfile.TemporaryDirectory(prefix="danlu-bench-") as bytecode:
+        for name in SIDES:
+            first_seconds(program.format(name), bytecode)  # compiles the Python files
+        return alternately(
+            rounds,
+            lambda: first_seconds(program.format("danlu"), bytecode),
+            lambda: first_seconds(program.format("torch"), bytecode),
+        )
 
 
 def entry(label, unit, ours, others, other="torch", at_most=None, danlu_at_most=None) -> dict:
@@ -140,19 +162,11 @@ def measure(options) -> dict:
         print(row(case.name, results[case.name]), flush=True)
     for side in sides.values():
         side.close()
-    if re.search(options.only, "import_time"):
-        with tempfile.TemporaryDirectory(prefix="danlu-bench-") as bytecode:
-            for name in SIDES:
-                import_seconds(name, bytecode)
-            ours, others = alternately(
-                options.rounds,
-                lambda: import_seconds("danlu", bytecode),
-                lambda: import_seconds("torch", bytecode),
-            )
-        results["import_time"] = entry(
-            "import, in a fresh process", "s", ours, others, "torch", IMPORT_RATIO, IMPORT_SECONDS
-        )
-        print(row("import_time", results["import_time"]), flush=True)
+    for name, (label, program, ratio, most) in FIRST_PROGRAMS.items():
+        if re.search(options.only, name):
+            ours, others = first_uses(program, options.rounds)
+            results[name] = entry(label, "s", ours, others, "torch", ratio, most)
+            print(row(name, results[name]), flush=True)
     if re.search(options.only, "installed_size"):
         ours, others = [installed_bytes("danlu")], [installed_bytes("torch")]
         results["installed_size"] = entry("installed, with dependencies", "B", ours, others)

@@ -5,11 +5,11 @@
 tensor([1, 2, 3])
 """
 
-from __future__ import annotations
+# ruff: noqa: E402, F403 - what turns collecting and warnings off comes before the imports
 
 import gc as _gc
+import typing as _typing
 import warnings as _warnings
-from typing import Any as _Any
 
 # Everything made during an import stays: looking for garbage meanwhile costs a twentieth of its time.
 _collecting = _gc.isenabled()
@@ -19,17 +19,17 @@ _gc.disable()
 # users keep their warnings: the filter covers danlu's modules alone.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"danlu\.")
 
-from danlu import autograd  # noqa: E402
-from danlu.autograd import (  # noqa: E402
+from danlu import autograd
+from danlu.autograd import (
     enable_grad,
     inference_mode,
     is_grad_enabled,
     no_grad,
     set_grad_enabled,
 )
-from danlu.autograd.grad_mode import is_inference_mode_enabled  # noqa: E402
-from danlu.backend.device import device, get_default_device, set_default_device  # noqa: E402
-from danlu.backend.dtypes import (  # noqa: E402
+from danlu.autograd.grad_mode import is_inference_mode_enabled
+from danlu.backend.device import device, get_default_device, set_default_device
+from danlu.backend.dtypes import (
     can_cast,
     dtype,
     finfo,
@@ -38,7 +38,7 @@ from danlu.backend.dtypes import (  # noqa: E402
     promote_types,
     set_default_dtype,
 )
-from danlu.backend.layout import (  # noqa: E402
+from danlu.backend.layout import (
     channels_last,
     channels_last_3d,
     contiguous_format,
@@ -47,42 +47,129 @@ from danlu.backend.layout import (  # noqa: E402
     preserve_format,
     strided,
 )
-from danlu.backend.threads import (  # noqa: E402
+from danlu.backend.threads import (
     apply_cpu_limit as _apply_cpu_limit,
 )
-from danlu.backend.threads import (  # noqa: E402
+from danlu.backend.threads import (
     get_num_interop_threads,
     get_num_threads,
     set_num_interop_threads,
     set_num_threads,
 )
-from danlu.ops.binary import *  # noqa: E402, F403
-from danlu.ops.comparison import *  # noqa: E402, F403
-from danlu.ops.ternary import *  # noqa: E402, F403
-from danlu.ops.conversion import clone, detach, fill  # noqa: E402
-from danlu.ops.creation import *  # noqa: E402, F403
-from danlu.ops.extremes import *  # noqa: E402, F403
-from danlu.ops.index_along import *  # noqa: E402, F403
-from danlu.ops.joining import *  # noqa: E402, F403
-from danlu.ops.lazy import find as _find  # noqa: E402
-from danlu.ops.legacy import *  # noqa: E402, F403
-from danlu.ops.masking import *  # noqa: E402, F403
-from danlu.ops.matmul import *  # noqa: E402, F403
-from danlu.ops.parts import *  # noqa: E402, F403
-from danlu.ops.pointwise import *  # noqa: E402, F403
-from danlu.ops.predicates import *  # noqa: E402, F403
-from danlu.ops.scatter import *  # noqa: E402, F403
-from danlu.ops.random import *  # noqa: E402, F403
-from danlu.ops.reduction import *  # noqa: E402, F403
-from danlu.ops.scans import *  # noqa: E402, F403
-from danlu.ops.selection import *  # noqa: E402, F403
-from danlu.ops.shape import *  # noqa: E402, F403
-from danlu.ops.sorting import *  # noqa: E402, F403
-from danlu.ops.special import *  # noqa: E402, F403
-from danlu.ops.strided import *  # noqa: E402, F403
-from danlu.size import Size  # noqa: E402
-from danlu.tensor import Tensor  # noqa: E402
-from danlu.version import __version__  # noqa: E402
+from danlu.ops import lazy as _lazy
+from danlu.size import Size
+from danlu.tensor import Tensor
+from danlu.version import __version__
+
+if _typing.TYPE_CHECKING:
+    # Loaded when first used. This list says where danlu's functions live: tools/published_names.py
+    # writes it, with the methods, into danlu/ops/published.py, where `__getattr__` looks.
+    from danlu.amp import (
+        autocast,
+        get_autocast_dtype,
+        is_autocast_available,
+        is_autocast_enabled,
+    )
+    from danlu.func import vmap
+    from danlu.linalg._older import (
+        cdist,
+        cholesky,
+        cholesky_inverse,
+        cholesky_solve,
+        cross,
+        det,
+        dist,
+        frobenius_norm,
+        geqrf,
+        inverse,
+        logdet,
+        lu,
+        lu_solve,
+        lu_unpack,
+        matrix_exp,
+        matrix_power,
+        matrix_rank,
+        norm,
+        norm_except_dim,
+        nuclear_norm,
+        orgqr,
+        ormqr,
+        pca_lowrank,
+        pinverse,
+        qr,
+        slogdet,
+        svd,
+        svd_lowrank,
+        triangular_solve,
+        vander,
+    )
+    from danlu.ops.activation import hardshrink, prelu, relu
+    from danlu.ops.binary import *
+    from danlu.ops.calculus import cumulative_trapezoid, gradient, trapezoid, trapz
+    from danlu.ops.comparison import *
+    from danlu.ops.conversion import clone, detach, fill
+    from danlu.ops.creation import *
+    from danlu.ops.extremes import *
+    from danlu.ops.from_values import (
+        as_tensor,
+        asarray,
+        from_dlpack,
+        from_numpy,
+        frombuffer,
+        scalar_tensor,
+        tensor,
+        to_dlpack,
+    )
+    from danlu.ops.index_along import *
+    from danlu.ops.joining import *
+    from danlu.ops.legacy import *
+    from danlu.ops.masking import *
+    from danlu.ops.matmul import *
+    from danlu.ops.parts import *
+    from danlu.ops.pointwise import *
+    from danlu.ops.predicates import *
+    from danlu.ops.random import *
+    from danlu.ops.random_operators import bernoulli, multinomial, poisson
+    from danlu.ops.random_state import (
+        Generator,
+        default_generator,
+        get_rng_state,
+        initial_seed,
+        manual_seed,
+        seed,
+        set_rng_state,
+    )
+    from danlu.ops.reduction import *
+    from danlu.ops.scans import *
+    from danlu.ops.scatter import *
+    from danlu.ops.selection import *
+    from danlu.ops.settings import (
+        get_deterministic_debug_mode,
+        get_float32_matmul_precision,
+        is_deterministic_algorithms_warn_only_enabled,
+        is_warn_always_enabled,
+        set_default_tensor_type,
+        set_deterministic_debug_mode,
+        set_float32_matmul_precision,
+        set_flush_denormal,
+        set_warn_always,
+    )
+    from danlu.ops.shape import *
+    from danlu.ops.signal import (
+        bartlett_window,
+        blackman_window,
+        hamming_window,
+        hann_window,
+        istft,
+        kaiser_window,
+        stft,
+    )
+    from danlu.ops.softmax import log_softmax, softmax
+    from danlu.ops.sorting import *
+    from danlu.ops.special import *
+    from danlu.ops.strided import *
+    from danlu.ops.ternary import *
+    from danlu.serialization import load, save
 
 _DTYPES = (
     "uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex32 complex64 "
@@ -101,7 +188,7 @@ def _publish_dtypes() -> None:
 _publish_dtypes()
 _apply_cpu_limit()
 
-from math import e, inf, nan, pi  # noqa: E402
+from math import e, inf, nan, pi
 
 newaxis = None
 
@@ -110,15 +197,12 @@ _SUBMODULES = frozenset(
     "accelerator amp backends compat cuda distributed fft func jit keras linalg metrics multiprocessing nn optim "
     "overrides printing random serialization special tabular testing text types utils version vision".split()
 )
-_ELSEWHERE = {
-    "save": "serialization", "load": "serialization",
-    "vmap": "func", "Generator": "ops.random",
-    "autocast": "amp", "get_autocast_dtype": "amp", "is_autocast_available": "amp",
-    "is_autocast_enabled": "amp",
-}  # fmt: skip
+_MODULES = _SUBMODULES | {"autograd", "backend", "kernels", "ops", "protocols", "size", "version"}
+# `danlu.tensor` is the function, although the import of the module of that name has put that here.
+globals().pop("tensor")
 
 
-def __getattr__(name: str) -> _Any:
+def __getattr__(name: str) -> _typing.Any:
     import importlib
 
     if name in _SUBMODULES:
@@ -128,19 +212,20 @@ def __getattr__(name: str) -> _Any:
             if error.name != f"danlu.{name}":
                 raise
             raise AttributeError(f"module 'danlu' has no attribute '{name}'") from None
-    if name in _ELSEWHERE:
-        found = getattr(importlib.import_module(f"danlu.{_ELSEWHERE[name]}"), name)
-    elif (found := _find(name)) is not None:
-        pass
-    elif not name.startswith("_"):
+    if name == "__all__":
+        return [each for each in __dir__() if not (each[0] == "_" or each in _MODULES)]
+    found = _lazy.find(name)
+    if found is None and not name.startswith("_"):
         # functions of layers that PyTorch also publishes here: torch.conv2d, torch.dropout, ...
         found = getattr(importlib.import_module("danlu.nn.functional"), name, None)
-        if found is None:
-            raise AttributeError(f"module 'danlu' has no attribute '{name}'")
-    else:
+    if found is None:
         raise AttributeError(f"module 'danlu' has no attribute '{name}'")
     globals()[name] = found
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_lazy.names(), *_SUBMODULES})
 
 
 def typename(obj) -> str:

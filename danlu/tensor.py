@@ -437,8 +437,18 @@ def wrap(array) -> Tensor:
     return made
 
 
+# Method's name -> what stands for it in Tensor until its module is loaded (danlu/ops/lazy.py).
+STAND_INS: dict[str, Any] = {}
+
+
 def publish_method(name: str, function) -> None:
-    """Make an operator a method of Tensor."""
+    """Make an operator a method of Tensor: at once, or where a stand-in holds its place, when that is
+    first looked at."""
+    stand_in = STAND_INS.get(name)
+    if stand_in is not None:
+        before, stand_in.method = stand_in.method, function
+        if before is None or Tensor.__dict__.get(name) is not before:
+            return
     setattr(Tensor, name, function)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from danlu.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from danlu.autograd.grad_mode import (
     enable_grad,
     inference_mode,
@@ -14,6 +13,8 @@ from danlu.autograd.grad_mode import (
 )
 
 if TYPE_CHECKING:
+    from danlu.autograd.anomaly import detect_anomaly as detect_anomaly
+    from danlu.autograd.anomaly import set_detect_anomaly as set_detect_anomaly
     from danlu.autograd.function import Function as Function
 
 __all__ = [
@@ -165,7 +166,10 @@ class Variable(metaclass=_VariableType):
 
 
 _SUBMODULES = ("function", "functional", "grad_mode", "graph")
-_LAZY = {"Function": "function", "gradcheck": "numeric", "gradgradcheck": "numeric"}
+_LAZY = {
+    "Function": "function", "detect_anomaly": "anomaly", "gradcheck": "numeric",
+    "gradgradcheck": "numeric", "set_detect_anomaly": "anomaly",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

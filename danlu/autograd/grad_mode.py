@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+try:
+    from _thread import _local as local  # what threading.local is, without the 0.7 ms of threading
+except ImportError:
+    from threading import local
 
 __all__ = [
     "enable_grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad",
@@ -10,7 +13,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _State(threading.local):
+class _State(local):
     grad = True
     inference = False
     after_backward: list | None = None  # what the running backward pass calls at its end

@@ -33,8 +33,8 @@ def _from_environment() -> int | None:
 
 def _read(path: str) -> str | None:
     try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
+        with open(path, "rb") as file:
+            return file.read().decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return None
 

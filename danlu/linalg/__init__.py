@@ -1,6 +1,6 @@
 """Linear algebra, as `torch.linalg`: LAPACK through NumPy, with derivatives of every order.
 
-Loaded at first use; `danlu.ops.lazy_linalg` keeps the places of its methods until then."""
+Loaded at first use; `danlu.ops.lazy` keeps the places of its methods until then."""
 
 from __future__ import annotations
 

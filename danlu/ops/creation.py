@@ -5,31 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.backend import dtypes
-from danlu.ops.from_values import (
-    array_from,
-    as_tensor,
-    asarray,
-    finish,
-    from_dlpack,
-    from_numpy,
-    frombuffer,
-    kind_or_default,
-    legacy_tensor,
-    scalar_tensor,
-    tensor,
-    to_dlpack,
-)
+from danlu.ops.from_values import array_from, finish, kind_or_default, legacy_tensor, tensor
 from danlu.ops.registry import scalar_name, write_out
 from danlu.ops.shape import sizes_of
 from danlu.tensor import Tensor, publish_method
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "complex", "empty", "empty_like",
-    "empty_permuted", "empty_strided", "eye",
-    "from_dlpack", "from_numpy",
-    "frombuffer", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "polar",
-    "range",
-    "scalar_tensor", "tensor", "to_dlpack", "tril_indices", "triu_indices", "zeros", "zeros_like",
+    "arange", "complex", "empty", "empty_like", "empty_permuted", "empty_strided", "eye", "full",
+    "full_like", "linspace", "logspace", "ones", "ones_like", "polar", "range", "tril_indices",
+    "triu_indices", "zeros", "zeros_like",
 ]  # fmt: skip
 
 _py_complex = complex
@@ -424,6 +408,3 @@ publish_method("new_full", _new_full)
 publish_method("new_tensor", _new_tensor)
 publish_method("new_empty_strided", _new_empty_strided)
 publish_method("new", lambda self, *args: legacy_tensor(self.dtype, args, {}))
-
-
-__all__ += ["array_from", "finish", "kind_or_default", "legacy_tensor"]

@@ -8,7 +8,6 @@ from danlu.autograd.grad_mode import state
 from danlu.backend import dtypes
 from danlu.backend import random as draws
 from danlu.backend.layout import contiguous_format
-from danlu.ops import random_inplace  # noqa: F401  (publishes uniform_, normal_, ... as methods)
 from danlu.ops.creation import finish, kind_or_default
 from danlu.ops.random_fill import (
     FLOATS,
@@ -21,23 +20,12 @@ from danlu.ops.random_fill import (
     require_kind,
     stream,
 )
-from danlu.ops.random_operators import bernoulli, multinomial, normal_around, poisson
-from danlu.ops.random_state import (
-    Generator,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    seed,
-    set_rng_state,
-)
+from danlu.ops.random_operators import normal_around
 from danlu.ops.registry import scalar_name
 from danlu.tensor import Tensor, wrap
 
 __all__ = [
-    "Generator", "bernoulli", "default_generator", "get_rng_state", "initial_seed", "manual_seed",
-    "multinomial", "normal", "poisson", "rand", "rand_like", "randint",
-    "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
+    "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm",
 ]  # fmt: skip
 
 

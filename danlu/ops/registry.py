@@ -10,7 +10,6 @@ from types import FunctionType
 import numpy as np
 
 from danlu.autograd import anomaly
-from danlu.autograd import engine as engine  # publishes Tensor.backward
 from danlu.autograd.node import sequence
 from danlu.ops.calls import NUMBERS, binary, general, unary, write_out
 from danlu.ops.inplace import in_place_call
