@@ -13,6 +13,7 @@ import numpy as np
 from danlu.autograd import anomaly
 from danlu.autograd.grad_mode import state
 from danlu.autograd.node import LEAF, edge_of
+from danlu.ops import quick
 from danlu.tensor import Tensor, publish_method, wrap
 
 __all__ = ["run_backward"]
@@ -113,6 +114,7 @@ def run_backward(roots, gradients, keep, record, wanted=None):
                     _deliver(waiting, heap, target, number, result)
                 previous = result
         found = _finish(leaves, caught, wanted, record)
+        quick.after_backward()
         if state.after_backward is not None:
             for call in state.after_backward:
                 call()

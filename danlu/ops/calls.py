@@ -72,6 +72,11 @@ def unary(op):
                 made._requires_grad = True
         return made if out is None else write_out(out, made)
 
+    def use(function):
+        nonlocal fn
+        fn = function
+
+    op.users.append(use)
     return call
 
 
@@ -124,7 +129,12 @@ def binary(op, dunder=False):
                 made._requires_grad = True
         return made if out is None else write_out(out, made)
 
+    def use(function):
+        nonlocal fn
+        fn = function
+
     general = op.general
+    op.users.append(use)
     return call
 
 
@@ -231,6 +241,12 @@ def general(op):
             made = returns(made)
         return made if out is None else write_out(out, made)
 
+    def use(function):
+        nonlocal fn
+        fn = function
+
+    if len(op.parameters) > 2 or not promote:  # others come here with what is not quick
+        op.users.append(use)
     return call
 
 

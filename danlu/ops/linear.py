@@ -85,16 +85,21 @@ def _(needs, g, input, weight):
         rows = g.reshape((-1, weight.shape[0]))
         in_rows = input.reshape((-1, weight.shape[1]))
     if rows.__class__ is np.ndarray and g.ndim == 2:
-        # dot() has half the call overhead of @
-        return (
-            rows.dot(weight) if needs[0] else None,
-            rows.T.dot(in_rows) if needs[1] else None,
-            _sum_rows(rows) if needs[2] else None,
-        )
+        return gradients(rows, in_rows, weight, *needs)
     return (
         g @ weight if needs[0] else None,
         rows.T @ in_rows if needs[1] else None,
         _sum_rows(rows) if needs[2] else None,
+    )
+
+
+def gradients(g, input, weight, for_input, for_weight, for_bias):
+    """The gradients of a matrix of rows through the layer, None for those not asked for."""
+    # dot() has half the call overhead of @
+    return (
+        g.dot(weight) if for_input else None,
+        g.T.dot(input) if for_weight else None,
+        _sum_rows(g) if for_bias else None,
     )
 
 

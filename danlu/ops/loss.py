@@ -43,13 +43,15 @@ def mse_loss(input: Array, target: Array, reduction="mean"):
     return total / flat.dtype.type(flat.size) if reduction == "mean" else total
 
 
-def _mse_slope(g, input, target, reduction):
+def squares_slope(g, input, target, reduction):
+    """The gradient with respect to the input."""
     return (input - target) * (upstream(g, reduction, input.shape) * 2.0)
 
 
 mse_loss.vjps(
-    input=_mse_slope,
-    target=lambda g, input, target, reduction: _mse_slope(g, target, input, reduction),
+    # by their names in the module, where ops/quick.py puts others
+    input=lambda g, input, target, reduction: squares_slope(g, input, target, reduction),
+    target=lambda g, input, target, reduction: squares_slope(g, target, input, reduction),
 )
 
 
@@ -207,7 +209,8 @@ def binary_cross_entropy_with_logits(
     return reduced(losses, reduction)
 
 
-def _logits_input(g, input, target, weight, pos_weight, reduction):
+def logits_slope(g, input, target, weight, pos_weight, reduction):
+    """The gradient with respect to the logits."""
     if pos_weight is None:
         slope = sigmoid.on(input) - target
     else:
@@ -225,4 +228,9 @@ def _logits_target(g, input, weight, pos_weight, reduction):
     return slope * _weighted(g, reduction, weight, input.shape)
 
 
-binary_cross_entropy_with_logits.vjps(input=_logits_input, target=_logits_target)
+binary_cross_entropy_with_logits.vjps(
+    input=lambda g, input, target, weight, pos_weight, reduction: logits_slope(
+        g, input, target, weight, pos_weight, reduction
+    ),
+    target=_logits_target,
+)

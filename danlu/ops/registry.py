@@ -58,7 +58,7 @@ class Operator:
     __slots__ = (
         "call", "defaults", "differentiable", "fn", "general", "is_list", "joint", "keyword_only",
         "name", "node", "node_name", "optional", "parameters", "per_input", "plans",
-        "promote", "returns", "space", "tails", "tensors", "to_float", "view",
+        "promote", "returns", "space", "tails", "tensors", "to_float", "users", "view",
     )  # fmt: skip
 
     def __init__(self, fn, promote, returns, view, differentiable, name, space):
@@ -90,6 +90,8 @@ class Operator:
         self.joint = None
         self.per_input = None
         self.plans: dict = {}
+        # setters of the body that the public functions run; ops/quick.py puts machine code there
+        self.users: list = []
         self.tails = self._tails()
 
     def _tails(self) -> dict:
@@ -248,6 +250,12 @@ def _method_names(name, method):
 def _duck(op, call):
     """The operator for use inside rules: runs its body on arrays, records on Tensors."""
     fn = op.fn
+
+    def use(function):
+        nonlocal fn
+        fn = function
+
+    op.users.append(use)
 
     def on(*args, **kwargs):
         first = args[0]

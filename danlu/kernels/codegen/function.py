@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from danlu.kernels.codegen.types import (
     DOUBLE,
@@ -248,8 +249,9 @@ class Function:
         return self.emit(f"bitcast {value.typed} to {type}", type)
 
     # ------------------------------------------------------------------ calls
-    def call(self, name: str, returns: Type, *arguments: Value) -> Value | None:
-        """Call a function of this module, of the runtime, or an intrinsic, by its symbol."""
+    def call(self, name: str, returns: Type, *arguments: Value) -> Any:
+        """Call a function of this module, of the runtime, or an intrinsic, by its symbol; its
+        value, None of VOID."""
         types = ", ".join(str(argument.type) for argument in arguments)
         self.declarations.add(f"declare {returns} @{name}({types})")
         text = f"call {returns} @{name}({', '.join(a.typed for a in arguments)})"

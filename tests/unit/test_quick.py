@@ -1,0 +1,253 @@
+"""The array functions that replace NumPy on small arrays: same results, and the old body for all
+that they do not know."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+import danlu
+from danlu.kernels.generated import small
+from danlu.kernels.runtime import objects, road
+from danlu.nn import functional as F
+from danlu.ops import quick
+from tests.unit.guarded import guarded
+
+REFUSED = object()
+LAYERS = (
+    "affine affine_gradients product relu relu_gradient logits_loss logits_slope squares_loss "
+    "squares_slope"
+).split()
+
+
+def refuse(*arguments):
+    return REFUSED
+
+
+@pytest.fixture(scope="module")
+def functions():
+    layers = {name: (name, refuse) for name in LAYERS}
+    elementwise = {name: (name, refuse) for name in (*small.BINARY, *small.UNARY)}
+    return {
+        **objects.load(("small layers",), small.write_layers, layers),
+        **objects.load(("small elementwise",), small.write_elementwise, elementwise),
+    }
+
+
+@pytest.fixture
+def replaced():
+    quick.restore()
+    assert quick.replace()
+    yield
+    quick.restore()
+
+
+def normal(*shape, seed=0, end=True):
+    array = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return guarded(array, end) if array.size else array
+
+
+def close(got, expected):
+    expected = np.asarray(expected)
+    assert (got.shape, got.dtype) == (expected.shape, np.dtype("float32"))
+    np.testing.assert_allclose(got, expected, rtol=3e-6, atol=3e-6)
+
+
+SHAPES = [
+    (100, 2, 4),
+    (100, 8, 1),
+    (20, 4, 8),
+    (7, 3, 5),
+    (1, 1, 1),
+    (5, 17, 9),
+    (0, 2, 4),
+    (3, 0, 2),
+]
+
+
+@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize("sizes", SHAPES)
+class TestLayers:
+    def test_affine(self, functions, sizes, end):
+        rows, inner, columns = sizes
+        x, w = normal(rows, inner, end=end), normal(columns, inner, seed=1, end=end)
+        b = normal(columns, seed=2, end=end)
+        close(functions["affine"](x, w, b), x @ w.T + b)
+        close(functions["affine"](x, w, None), x @ w.T)
+
+    def test_affine_gradients(self, functions, sizes, end):
+        rows, inner, columns = sizes
+        g, x = normal(rows, columns, end=end), normal(rows, inner, seed=1, end=end)
+        w = normal(columns, inner, seed=2, end=end)
+        for_x, for_w, for_b = functions["affine_gradients"](g, x, w, True, True, True)
+        for got, expected in ((for_x, g @ w), (for_w, g.T @ x), (for_b, g.sum(axis=0))):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+        none, some, nothing = functions["affine_gradients"](g, x, w, False, True, False)
+        assert none is None
+        assert nothing is None
+        np.testing.assert_array_equal(some, for_w)
+
+    def test_product(self, functions, sizes, end):
+        rows, inner, columns = sizes
+        a, b = normal(rows, inner, end=end), normal(inner, columns, seed=1, end=end)
+        close(functions["product"](a, b), a @ b)
+
+
+@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (8,), (3, 5), (2, 3, 4), (0,)])
+class TestElements:
+    def test_binary(self, functions, shape, end):
+        a, b = normal(*shape, end=end), normal(*shape, seed=1, end=end)
+        for name in small.BINARY:
+            np.testing.assert_array_equal(functions[name](a, b), getattr(np, name)(a, b))
+            np.testing.assert_array_equal(functions[name](a, 1.7), getattr(np, name)(a, 1.7))
+
+    def test_unary(self, functions, shape, end):
+        x = normal(*shape, end=end)
+        x = guarded(abs(x) + np.float32(0.1), end) if x.size else x
+        exact = {"sigmoid": lambda x: 1 / (1 + np.exp(-x))}
+        for name in small.UNARY:
+            expected = exact.get(name) or getattr(np, name)
+            expected = np.asarray(expected(x.astype(float)), np.float32)
+            np.testing.assert_array_max_ulp(functions[name](x), expected, 2)
+
+    def test_relu(self, functions, shape, end):
+        x, g = normal(*shape, end=end), normal(*shape, seed=1, end=end)
+        np.testing.assert_array_equal(functions["relu"](x), np.maximum(x, 0))
+        np.testing.assert_array_equal(functions["relu_gradient"](g, x), np.where(x <= 0, 0, g))
+
+    def test_losses(self, functions, shape, end):
+        if 0 in shape:
+            assert functions["squares_loss"](normal(*shape), normal(*shape), "mean") is REFUSED
+            return
+        x, t = normal(*shape, end=end), normal(*shape, seed=1, end=end)
+        g = np.array(0.7, np.float32)
+        logits = (x, t, None, None, "mean")
+        close(functions["logits_loss"](*logits), (np.logaddexp(0, x) - x * t).mean())
+        slope = (1 / (1 + np.exp(-x)) - t) * (0.7 / x.size)
+        close(functions["logits_slope"](g, *logits), slope.astype(np.float32))
+        close(functions["squares_loss"](x, t, "mean"), ((x - t) ** 2).mean())
+        slope = (x - t) * (1.4 / x.size)
+        close(functions["squares_slope"](g, x, t, "mean"), slope.astype(np.float32))
+
+
+def test_special_values(functions):
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 200.0, -200.0], np.float32)
+    np.testing.assert_array_equal(functions["relu"](x), np.maximum(x, 0))
+    losses = [
+        float(functions["logits_loss"](x[k : k + 1], np.ones(1, np.float32), None, None, "mean"))
+        for k in (5, 6)
+    ]
+    assert losses == [0, 200]
+    assert np.isnan(functions["logits_loss"](x, x, None, None, "mean"))
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "x",
+        [
+            np.ones((3, 2)),
+            np.ones((3, 2), np.float32).T[:2],
+            np.ones((3, 4), np.float32)[:, ::2],
+            np.ones(3, np.float32),
+            np.ones((1 << 17, 2), np.float32),
+            np.ma.ones((3, 2), np.float32),
+            [[1.0, 2.0]],
+            None,
+            1.5,
+        ],
+    )
+    def test_other_inputs(self, functions, x):
+        w = np.ones((4, 2), np.float32)
+        assert functions["affine"](x, w, None) is REFUSED
+
+    def test_sizes_that_do_not_fit(self, functions):
+        x, w, b = normal(3, 2), normal(4, 2), normal(4)
+        assert functions["affine"](x, normal(4, 3), b) is REFUSED
+        assert functions["affine"](x, w, normal(3)) is REFUSED
+        assert functions["affine"](x, w, b.astype(float)) is REFUSED
+        assert functions["product"](x, w) is REFUSED
+        assert functions["add"](x, normal(2)) is REFUSED
+        assert functions["add"](x, 1) is REFUSED
+        assert functions["logits_loss"](x, x, x, None, "mean") is REFUSED
+        assert functions["squares_loss"](x, x, "sum") is REFUSED
+
+    def test_number_of_arguments(self, functions):
+        assert functions["relu"]() is REFUSED
+        assert functions["relu"](normal(3), normal(3)) is REFUSED
+
+    def test_results_are_not_leaked(self, functions):
+        import tracemalloc
+
+        x = normal(100, 8)
+        functions["relu"](x)
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(200):
+            functions["relu"](x)
+            functions["affine_gradients"](x, x, normal(8, 8), True, False, True)
+        grown = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        assert grown < 20_000
+
+
+def steps(count, optimizer="SGD"):
+    """Losses and weights of a small training run."""
+    danlu.manual_seed(0)
+    network = danlu.nn.Sequential(danlu.nn.Linear(2, 4), danlu.nn.ReLU(), danlu.nn.Linear(4, 1))
+    x = danlu.randn(20, 2)
+    y = (x.sum(dim=1, keepdim=True) > 0).float()
+    optimizer = getattr(danlu.optim, optimizer)(network.parameters(), lr=0.1)
+    losses = []
+    for _ in range(count):
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(network(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses + [p.detach().numpy().copy() for p in network.parameters()]
+
+
+class TestReplacing:
+    def test_training_is_the_same(self, replaced):
+        with_quick = steps(30)
+        quick.restore()
+        for got, expected in zip(with_quick, steps(30), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+
+    def test_all_else_still_works(self, replaced):
+        x = danlu.ones(3, 2, dtype=danlu.float64, requires_grad=True)
+        (x @ danlu.ones(2, 1, dtype=danlu.float64)).relu().sum().backward()
+        assert x.grad.tolist() == [[1, 1]] * 3
+        assert (danlu.ones(2, 3).t() + danlu.ones(3)[:, None] * 2).tolist() == [[3, 3]] * 3
+        assert (danlu.tensor([1, 2]) * 2).tolist() == [2, 4]
+        with pytest.raises(RuntimeError, match="cannot be multiplied"):
+            F.linear(danlu.ones(3, 2), danlu.ones(4, 3))
+        with pytest.raises(RuntimeError, match="must match the size"):
+            danlu.ones(3) + danlu.ones(4)
+
+    def test_second_derivatives(self, replaced):
+        x = danlu.tensor([[0.5, -1.0]], requires_grad=True)
+        w = danlu.tensor([[1.0, 2.0]], requires_grad=True)
+        loss = F.mse_loss(F.linear(x, w), danlu.zeros(1, 1))
+        (first,) = danlu.autograd.grad(loss, x, create_graph=True)
+        (second,) = danlu.autograd.grad(first.sum(), w)
+        expected = 2 * ((w @ x.T).item() + x.detach().numpy() * w.detach().numpy().sum())
+        np.testing.assert_allclose(second.numpy(), expected, rtol=1e-6)
+
+    def test_many_backward_passes_replace(self, monkeypatch):
+        quick.restore()
+        with road.forced("auto"):
+            monkeypatch.setattr(quick, "PATIENCE", 3)
+            x = danlu.ones(2, requires_grad=True)
+            for count in (1, 2, 3):
+                assert quick._replaced is False
+                x.sum().backward()
+                assert quick._passes == count
+            assert quick._replaced is True
+        quick.restore()
+
+    def test_not_without_generated_code(self):
+        quick.restore()
+        with road.forced("numpy"):
+            assert quick.replace() is False
