@@ -5,65 +5,20 @@
 tensor([1, 2, 3])
 """
 
-# ruff: noqa: E402, F403 - what turns collecting and warnings off comes before the imports
+# ruff: noqa: F403
 
-import gc as _gc
-import typing as _typing
-import warnings as _warnings
+import sys as _sys
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-# Everything made during an import stays: looking for garbage meanwhile costs a twentieth of its time.
-_collecting = _gc.isenabled()
-_gc.disable()
-
-# Overflow and division by zero are results (inf, nan), not warnings, as in PyTorch. NumPy's own
-# users keep their warnings: the filter covers danlu's modules alone.
-_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"danlu\.")
-
-from danlu import autograd
-from danlu.autograd import (
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
-from danlu.autograd.grad_mode import is_inference_mode_enabled
-from danlu.backend.device import device, get_default_device, set_default_device
-from danlu.backend.dtypes import (
-    can_cast,
-    dtype,
-    finfo,
-    get_default_dtype,
-    iinfo,
-    promote_types,
-    set_default_dtype,
-)
-from danlu.backend.layout import (
-    channels_last,
-    channels_last_3d,
-    contiguous_format,
-    layout,
-    memory_format,
-    preserve_format,
-    strided,
-)
-from danlu.backend.threads import (
-    apply_cpu_limit as _apply_cpu_limit,
-)
-from danlu.backend.threads import (
-    get_num_interop_threads,
-    get_num_threads,
-    set_num_interop_threads,
-    set_num_threads,
-)
-from danlu.ops import lazy as _lazy
-from danlu.size import Size
-from danlu.tensor import Tensor
 from danlu.version import __version__
 
-if _typing.TYPE_CHECKING:
+if _TYPE_CHECKING:
     # Loaded when first used. This list says where danlu's functions live: tools/published_names.py
     # writes it, with the methods, into danlu/ops/published.py, where `__getattr__` looks.
+    from danlu.base import *
     from danlu.amp import (
         autocast,
         get_autocast_dtype,
@@ -171,53 +126,61 @@ if _typing.TYPE_CHECKING:
     from danlu.ops.ternary import *
     from danlu.serialization import load, save
 
-_DTYPES = (
-    "uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex32 complex64 "
-    "complex128 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu bool"
-).split()
-
-
-def _publish_dtypes() -> None:
-    from danlu.backend import dtypes
-
-    for name in _DTYPES:
-        globals()[name] = dtypes.BY_NAME[name]
-    globals().update(dtypes.ALIASES)
-
-
-_publish_dtypes()
-_apply_cpu_limit()
-
-from math import e, inf, nan, pi
-
-newaxis = None
 
 # Loaded when first used: a program that does not ask for them does not wait for them.
 _SUBMODULES = frozenset(
     "accelerator amp backends compat cuda distributed fft func jit keras linalg metrics multiprocessing nn optim "
     "overrides printing random serialization special tabular testing text types utils version vision".split()
 )
-_MODULES = _SUBMODULES | {"autograd", "backend", "kernels", "ops", "protocols", "size", "version"}
-# `danlu.tensor` is the function, although the import of the module of that name has put that here.
-globals().pop("tensor")
+_MODULES = _SUBMODULES | {"autograd", "backend", "base", "kernels", "ops", "protocols", "size"}
+_begun = False
 
 
-def __getattr__(name: str) -> _typing.Any:
-    import importlib
+class _Package(_ModuleType):
+    """`danlu.tensor` is the function, although there is a module of that name too."""
 
-    if name in _SUBMODULES:
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "tensor" or not isinstance(value, _ModuleType):
+            super().__setattr__(name, value)
+
+
+_sys.modules[__name__].__class__ = _Package
+
+
+def _begin() -> None:
+    """Load NumPy, the Tensor and the names of `danlu.base`, at the first use of any of them.
+
+    NumPy's own import takes 20 times as long as danlu's; a program that only asks for the version,
+    or prints its usage, does not wait for it.
+    """
+    global _begun
+    base = _import_module("danlu.base")
+    globals().update({name: getattr(base, name) for name in base.__all__})
+    _begun = True
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _MODULES:
         try:
-            return importlib.import_module(f"danlu.{name}")
+            return _import_module(f"danlu.{name}")
         except ModuleNotFoundError as error:
             if error.name != f"danlu.{name}":
                 raise
             raise AttributeError(f"module 'danlu' has no attribute '{name}'") from None
     if name == "__all__":
         return [each for each in __dir__() if not (each[0] == "_" or each in _MODULES)]
-    found = _lazy.find(name)
+    if name.startswith("__"):
+        raise AttributeError(f"module 'danlu' has no attribute '{name}'")
+    if not _begun:
+        _begin()
+        if name in globals():
+            return globals()[name]
+    lazy = _import_module("danlu.ops.lazy")
+
+    found = lazy.find(name)
     if found is None and not name.startswith("_"):
         # functions of layers that PyTorch also publishes here: torch.conv2d, torch.dropout, ...
-        found = getattr(importlib.import_module("danlu.nn.functional"), name, None)
+        found = getattr(_import_module("danlu.nn.functional"), name, None)
     if found is None:
         raise AttributeError(f"module 'danlu' has no attribute '{name}'")
     globals()[name] = found
@@ -225,15 +188,8 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_lazy.names(), *_SUBMODULES})
+    if not _begun:
+        _begin()
+    lazy = _import_module("danlu.ops.lazy")
 
-
-def typename(obj) -> str:
-    """The name of the object's type; a tensor's old type name."""
-    return (
-        obj.type() if isinstance(obj, Tensor) else type(obj).__module__ + "." + type(obj).__name__
-    )
-
-
-if _collecting:
-    _gc.enable()
+    return sorted({*globals(), *lazy.names(), *_SUBMODULES})

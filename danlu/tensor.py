@@ -499,3 +499,6 @@ def rebase_history(tensor: Tensor, node) -> None:
         from danlu.autograd.views import rebase_view
 
         rebase_view(tensor, node)
+
+# The methods of Tensor that live in other modules: a Tensor is of no use without them.
+from danlu.ops import lazy as _lazy  # noqa: E402, F401

@@ -17,9 +17,9 @@ from danlu.tensor import STAND_INS, Tensor, publish_method
 
 ROOT = Path(__file__).parents[2]
 METHOD_NAMES = sorted(name for names in METHODS.values() for name in names.split())
-# what `import danlu` loads; the operators' modules, the tape's engine and threading come later
-LOADED = set(
-    "danlu danlu.autograd danlu.autograd.grad_mode danlu.autograd.node danlu.backend "
+# what the first use of a tensor's type loads; the operators, the tape's engine and threading come later
+BEGUN = set(
+    "danlu danlu.autograd danlu.autograd.grad_mode danlu.autograd.node danlu.backend danlu.base "
     "danlu.backend.device danlu.backend.dtypes danlu.backend.layout danlu.backend.memory "
     "danlu.backend.threads danlu.ops danlu.ops.lazy danlu.ops.published danlu.protocols danlu.size "
     "danlu.tensor danlu.version".split()
@@ -40,13 +40,44 @@ def test_the_table_is_what_the_modules_publish():
     fresh("", str(ROOT / "tools" / "published_names.py"), "--check")
 
 
-def test_import_loads_no_operator():
+def test_import_loads_nothing():
     loaded = fresh(
-        "import sys, numpy; before = set(sys.modules); import danlu; "
+        "import sys; before = set(sys.modules); import danlu; danlu.__version__; "
         "print(*set(sys.modules) - before)"
     ).split()
-    assert {name for name in loaded if name.startswith("danlu")} == LOADED
+    assert {name for name in loaded if name.startswith("danlu")} == {"danlu", "danlu.version"}
+    assert not {name for name in loaded if name.startswith("numpy")}
+
+
+def test_first_use_loads_no_operator():
+    loaded = fresh(
+        "import sys, numpy; before = set(sys.modules); import danlu; danlu.Tensor; "
+        "print(*set(sys.modules) - before)"
+    ).split()
+    assert {name for name in loaded if name.startswith("danlu")} == BEGUN
     assert not {"threading", "heapq", "copy", "ctypes"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    "first", ["import danlu.nn", "from danlu.tensor import Tensor", "from danlu import nn", "pass"]
+)
+def test_the_function_tensor_whatever_comes_first(first):
+    assert fresh(f"{first}; import danlu; print(danlu.tensor([3, 1]).sort().values)") == (
+        "tensor([1, 3])"
+    )
+
+
+def test_methods_are_there_without_danlu_itself():
+    program = "from danlu.tensor import Tensor; print(callable(Tensor.sort))"
+    assert fresh(program) == "True"
+
+
+def test_overflow_is_no_warning():
+    program = (
+        "import warnings; warnings.simplefilter('error'); import danlu.nn as nn; import danlu; "
+        "print(danlu.tensor([200.0]).exp())"
+    )
+    assert fresh(program) == "tensor([inf])"
 
 
 def test_every_name_is_found():
