@@ -42,6 +42,17 @@ FIRST_PROGRAMS = {
 }
 
 
+# Case -> the most of torch's memory that its steps may take.
+PEAKS = {"resnet18_step": 1.1}
+
+
+def peak_bytes(case: str, module: str, threads: int) -> int:
+    """What benchmarks/peak.py finds, in a process of its own."""
+    command = [sys.executable, str(HERE / "peak.py"), case, module, str(threads)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(result.stdout)
+
+
 class Side:
     """A process that times cases with one of the modules."""
 
@@ -166,6 +177,13 @@ def measure(options) -> dict:
         if re.search(options.only, name):
             ours, others = first_uses(program, options.rounds)
             results[name] = entry(label, "s", ours, others, "torch", ratio, most)
+            print(row(name, results[name]), flush=True)
+    for case, most in PEAKS.items():
+        name = f"{case}_peak"
+        if re.search(options.only, name):
+            ours, others = ([peak_bytes(case, side, options.threads)] for side in SIDES)
+            label = f"{load()[case].label}: peak memory"
+            results[name] = entry(label, "B", ours, others, "torch", most)
             print(row(name, results[name]), flush=True)
     if re.search(options.only, "installed_size"):
         ours, others = [installed_bytes("danlu")], [installed_bytes("torch")]
