@@ -257,7 +257,7 @@ class TestMemory:
         def write(f, arguments, index):
             pass
 
-        with pytest.raises(TypeError, match="takes ndarrays"):
+        with pytest.raises(TypeError, match="takes a count and ndarrays"):
             run("nothing", write, 1, "text")
 
 

@@ -9,10 +9,11 @@ softmax).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from danlu.kernels.codegen.control import Loop, When
+from danlu.kernels.codegen.module import Module
 from danlu.kernels.codegen.types import (
     DOUBLE,
     FLOAT,
@@ -160,6 +161,18 @@ class Function:
     def comment(self, text: str) -> None:
         """A line for the reader of the IR."""
         self._lines.append(f"  ; {text}")
+
+    def named(self, name: str, type: Type) -> Value:
+        """A value that is defined elsewhere under this name."""
+        return Value(self, name, type)
+
+    def reserve_line(self) -> int:
+        """Room for instructions that are known later; `fill_line` writes them there."""
+        self._lines.append("")
+        return len(self._lines) - 1
+
+    def fill_line(self, place: int, text: str) -> None:
+        self._lines[place] = text
 
     def text(self) -> str:
         body = "\n".join(self._lines)
@@ -321,8 +334,8 @@ class Function:
         self.write(f"call void @llvm.prefetch.p0({arguments})")
 
     # ------------------------------------------------------------------ vectors
-    def broadcast(self, scalar, lanes: int, type: Type | None = None) -> Value:
-        """A scalar in every lane; a Python number as a constant of `type`."""
+    def broadcast(self, scalar, lanes: int, type: Type = FLOAT) -> Value:
+        """A scalar in every lane; a Python number becomes a constant of `type`."""
         if not isinstance(scalar, Value):
             return self.value(scalar, type.vector(lanes))
         if lanes == 1:
@@ -435,128 +448,6 @@ class Function:
             address = self.emit(f"getelementptr i64, {arguments.typed}, i64 {number}", PTR)
             return self.emit(f"load ptr, {address.typed}, align 8", PTR)
         return self.load(arguments, type, number)
-
-
-class Loop:
-    """What `Function.loop` gives."""
-
-    def __init__(self, function, start, stop, step, carried):
-        self.function = function
-        self.start, self.stop, self.step = start, stop, step
-        self._carried = list(carried)
-        self._next: list[Value] | None = None
-        self.results: list[Value] = []
-
-    def __enter__(self) -> Loop:
-        f = self.function
-        start, stop = f.value(self.start, I64), f.value(self.stop, I64)
-        self.index_type = start.type
-        # a loop that is known to run needs no test before its first turn
-        constants = isinstance(self.start, int) and isinstance(self.stop, int)
-        self._certain = constants and self.start < self.stop
-        self._before, self._head, self._after = f.block, f.new_block(), f.new_block()
-        if self._certain:
-            f.jump(self._head)
-        else:
-            f.branch(f.compare("slt", start, stop), self._head, self._after)
-        f.begin(self._head)
-        self._place = len(f._lines)
-        f._lines.append("")  # the phis, known at the end
-        self._phis = [Value(f, f"%l{self._head}_{n}", v.type) for n, v in enumerate(self._carried)]
-        self.index = Value(f, f"%l{self._head}_i", start.type)
-        self.values = list(self._phis)
-        return self
-
-    def carry(self, *values: Value) -> None:
-        """The carried values of the next turn."""
-        self._next = list(values)
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is not None:
-            return
-        f = self.function
-        following = self._phis if self._next is None else self._next
-        if len(following) != len(self._carried):
-            raise ValueError(f"{len(self._carried)} values are carried, {len(following)} given")
-        start, stop = f.value(self.start, I64), f.value(self.stop, I64)
-        step = f.value(self.step, self.index_type)
-        index = f.emit(f"add nsw {self.index_type} {self.index}, {step}", self.index_type)
-        f.branch(f.compare("slt", index, stop), self._head, self._after)
-        last = f.block
-        phis = [
-            f"  {self.index} = phi {self.index_type} [ {start}, %{self._before} ], "
-            f"[ {index}, %{last} ]"
-        ]
-        for phi, first, value in zip(self._phis, self._carried, following, strict=True):
-            if value.type != phi.type:
-                raise TypeError(f"{phi.type} is carried, {value.typed} given")
-            phis.append(
-                f"  {phi} = phi {phi.type} [ {first}, %{self._before} ], [ {value}, %{last} ]"
-            )
-        f._lines[self._place] = "\n".join(phis)
-        f.begin(self._after)
-        if self._certain:
-            self.results = list(following)
-        else:
-            self.results = [
-                f.emit(
-                    f"phi {first.type} [ {first}, %{self._before} ], [ {value}, %{last} ]",
-                    first.type,
-                )
-                for first, value in zip(self._carried, following, strict=True)
-            ]
-
-
-class When:
-    """What `Function.when` gives."""
-
-    def __init__(self, function, condition):
-        self.function, self.condition = function, condition
-
-    def __enter__(self) -> None:
-        f = self.function
-        then, self._after = f.new_block(), f.new_block()
-        f.branch(self.condition, then, self._after)
-        f.begin(then)
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            self.function.jump(self._after)
-            self.function.begin(self._after)
-
-
-class Module:
-    """Functions and constants that are compiled together."""
-
-    def __init__(self, *functions: Function):
-        self.functions = list(functions)
-        self.globals: list[str] = []
-
-    def add(self, function: Function) -> Function:
-        self.functions.append(function)
-        return function
-
-    def table(self, name: str, values: Sequence, type: Type) -> str:
-        """A constant array of numbers; returns its symbol, for `Function.symbol`-like use."""
-        items = ", ".join(f"{type} {constant(value, type)}" for value in values)
-        self.globals.append(
-            f"@{name} = private unnamed_addr constant [{len(values)} x {type}] [{items}], align 64"
-        )
-        return f"@{name}"
-
-    def text(self) -> str:
-        """The IR, with a declaration for every function it calls and does not define."""
-        defined = {function.name for function in self.functions}
-        declared = sorted(
-            line
-            for line in set().union(*(function.declarations for function in self.functions))
-            if re.search(r"@([\w.$]+)\(", line)[1] not in defined
-        )
-        bodies = [function.text() for function in self.functions]
-        return "\n".join([*self.globals, *declared, *bodies, _ATTRIBUTES])
-
-
-_ATTRIBUTES = 'attributes #0 = { nounwind "no-trapping-math"="true" }\n!0 = !{i32 1}\n'
 
 
 def _bits(type: Type) -> int:
