@@ -17,13 +17,8 @@ from danlu.protocols import PythonProtocols
 from danlu.size import Size
 
 __all__ = [
-    "Tensor",
-    "check_writable",
-    "legacy_type_name",
-    "publish_method",
-    "rebase_history",
-    "wrap",
-]
+    "Tensor", "check_writable", "legacy_type_name", "publish_method", "rebase_history", "wrap",
+]  # fmt: skip
 
 _new = object.__new__
 _ndarray = np.ndarray
@@ -499,6 +494,7 @@ def rebase_history(tensor: Tensor, node) -> None:
         from danlu.autograd.views import rebase_view
 
         rebase_view(tensor, node)
+
 
 # The methods of Tensor that live in other modules: a Tensor is of no use without them.
 from danlu.ops import lazy as _lazy  # noqa: E402, F401

@@ -91,7 +91,8 @@ def run_backward(roots, gradients, keep, record, wanted=None):
                 results = _run_node_hooks(node, results, gradient, record)
             if not keep:
                 node.release()
-            previous = None
+            # one array for two inputs belongs to neither (2 or more None take the longer look)
+            repeats = len(set(map(id, results))) != len(results) and _repeats(results)
             for edge, result in zip(node.next, results):
                 if edge is None or result is None:
                     continue
@@ -101,7 +102,7 @@ def run_backward(roots, gradients, keep, record, wanted=None):
                         result.__class__ is np.ndarray
                         and result.base is None
                         and result is not gradient
-                        and result is not previous
+                        and not repeats
                     )
                     leaves.add(target, result, owned)
                 elif target.outputs == 1:
@@ -112,7 +113,6 @@ def run_backward(roots, gradients, keep, record, wanted=None):
                         heappush(heap, (-target.seq, target))
                 else:
                     _deliver(waiting, heap, target, number, result)
-                previous = result
         found = _finish(leaves, caught, wanted, record)
         quick.after_backward()
         if state.after_backward is not None:
@@ -121,6 +121,12 @@ def run_backward(roots, gradients, keep, record, wanted=None):
         return found
     finally:
         state.grad, state.after_backward = before
+
+
+def _repeats(results) -> bool:
+    """Whether a rule returned one array for several inputs."""
+    given = [id(each) for each in results if each is not None]
+    return len(set(given)) != len(given)
 
 
 def _deliver(waiting, heap, node, number, gradient) -> None:

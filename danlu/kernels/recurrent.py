@@ -1,18 +1,39 @@
 """Recurrent layers over whole sequences, one direction at a time, and backpropagation through time.
 
 A sequence batch is packed: the rows of all steps stand one under the other, and step t owns
-`batch_sizes[t]`
-of them, in an order of samples that ends earlier ones last. Equal lengths are the case of equal
-sizes. All
-that does not depend on the step before (the inputs' products, the weights' gradients, the factors
-of the
-chain rule) is computed for all rows at once.
+`batch_sizes[t]` of them, in an order of samples that ends earlier ones last. Equal lengths are the
+case of equal sizes. All that does not depend on the step before (the inputs' products, the weights'
+gradients, the factors of the chain rule) is computed for all rows at once.
+
+The functions are the NumPy text; in float32, without a projection and unless the rows are few and
+the weights many, the steps are one call of generated code (`danlu.kernels.generated.recurrent`).
 
 Legend: R rows, B samples, I inputs, H hidden units, S state sent to the next step (H, or the
 projection's size).
 """
 
 from __future__ import annotations
+
+import numpy as np
+
+from danlu.kernels.runtime import road
+
+# weights of h that each row of all steps must share for packing them to pay
+_PACKED_PER_ROW = 1 << 15
+_float32 = np.dtype(np.float32)
+
+
+def _generated(x, w_hh, *arrays):
+    """The module of generated code where these arrays go there, or None."""
+    rows = len(x)
+    if not road.worth(rows, max(1, w_hh.size // _PACKED_PER_ROW)) or rows == 0:
+        return None
+    for array in (x, w_hh, *arrays):
+        if array is not None and (type(array) is not np.ndarray or array.dtype != _float32):
+            return None
+    from danlu.kernels.generated import recurrent
+
+    return recurrent
 
 
 def _spans(batch_sizes, reverse):
@@ -25,7 +46,7 @@ def _spans(batch_sizes, reverse):
     return spans[::-1] if reverse else spans
 
 
-def _previous(rows, initial, batch_sizes, reverse):
+def previous(rows, initial, batch_sizes, reverse):
     """For every row, the row of the same sample one step before; `initial` where there is none."""
     xp = rows.__array_namespace__()
     batch = batch_sizes[0]
@@ -65,6 +86,8 @@ def lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes, reverse):
         outputs (R, S), the last h (B, S) and c (B, H), and for the gradient the gates (R, 4H) and
         cells (R, H).
     """
+    if w_hr is None and (generated := _generated(x, w_hh, h0, c0, w_ih, b_ih, b_hh)):
+        return generated.lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse)
     xp = x.__array_namespace__()
     hidden = c0.shape[1]
     gates = _inputs_part(x, w_ih, b_ih, b_hh)
@@ -95,16 +118,22 @@ def lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes, reverse):
 
 
 def lstm_backward(
-    grads, x, h0, c0, w_ih, w_hh, w_hr, outputs, gates, cells, batch_sizes, reverse
+    grads, x, h0, c0, w_ih, w_hh, w_hr, outputs, gates, cells, batch_sizes, reverse, needs_x=True
 ):  # fmt: skip
     """Gradients of `lstm` with respect to x, h0, c0, w_ih, w_hh, a bias and w_hr.
 
     grads: the gradients of outputs, last h and last c; None for those that got none.
+    needs_x: False leaves out the gradient of x, for None.
     """
+    arrays = (h0, c0, w_ih, outputs, gates, cells)
+    if w_hr is None and (generated := _generated(x, w_hh, *arrays, *grads)):
+        return generated.lstm_backward(
+            grads, x, h0, c0, w_ih, w_hh, outputs, gates, cells, batch_sizes, reverse, needs_x
+        )
     xp = x.__array_namespace__()
     hidden = c0.shape[1]
     g_outputs, g_h, g_c = grads
-    before = _previous(cells, c0, batch_sizes, reverse)
+    before = previous(cells, c0, batch_sizes, reverse)
     i, f, g, o = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
     squashed = xp.tanh(cells)
     # each gate's share: its partner in the product, times the slope of its own nonlinearity
@@ -132,8 +161,9 @@ def lstm_backward(
         dh[:size] = rows[start:stop] @ w_hh
         d_cell *= f[start:stop]
     w_hr_gradient = sent.T @ (o * squashed) if w_hr is not None else None
-    recurrent = rows.T @ _previous(outputs, h0, batch_sizes, reverse)
-    return rows @ w_ih, dh, dc, rows.T @ x, recurrent, rows.sum(axis=0), w_hr_gradient
+    recurrent = rows.T @ previous(outputs, h0, batch_sizes, reverse)
+    dx = rows @ w_ih if needs_x else None
+    return dx, dh, dc, rows.T @ x, recurrent, rows.sum(axis=0), w_hr_gradient
 
 
 def gru(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse):
@@ -146,6 +176,8 @@ def gru(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse):
         outputs (R, H), the last h (B, H), and for the gradient the gates (R, 3H) and the products
         Uh + d of n (R, H).
     """
+    if generated := _generated(x, w_hh, h0, w_ih, b_ih, b_hh):
+        return generated.gru(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse)
     xp = x.__array_namespace__()
     hidden = h0.shape[1]
     gates = _inputs_part(x, w_ih, b_ih)
@@ -175,15 +207,22 @@ def gru(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse):
     return outputs, h, gates, candidates
 
 
-def gru_backward(grads, x, h0, w_ih, w_hh, outputs, gates, candidates, batch_sizes, reverse):
+def gru_backward(
+    grads, x, h0, w_ih, w_hh, outputs, gates, candidates, batch_sizes, reverse, needs_x=True
+):  # fmt: skip
     """Gradients of `gru` with respect to x, h0, w_ih, w_hh, b_ih and b_hh.
 
     grads: the gradients of outputs and last h; None for those that got none.
+    needs_x: False leaves out the gradient of x, for None.
     """
+    if generated := _generated(x, w_hh, h0, w_ih, outputs, gates, candidates, *grads):
+        return generated.gru_backward(
+            grads, x, h0, w_ih, w_hh, outputs, gates, candidates, batch_sizes, reverse, needs_x
+        )
     xp = x.__array_namespace__()
     hidden = h0.shape[1]
     g_outputs, g_h = grads
-    before = _previous(outputs, h0, batch_sizes, reverse)
+    before = previous(outputs, h0, batch_sizes, reverse)
     r, z, n = (gates[:, k * hidden : (k + 1) * hidden] for k in range(3))
     to_z = (before - n) * (z - z * z)
     to_n = (1 - z) * (1 - n * n)
@@ -204,7 +243,7 @@ def gru_backward(grads, x, h0, w_ih, w_hh, outputs, gates, candidates, batch_siz
     g_inputs = rows.copy()
     xp.multiply(totals, to_n, out=g_inputs[:, 2 * hidden :])
     return (
-        g_inputs @ w_ih,
+        g_inputs @ w_ih if needs_x else None,
         dh,
         g_inputs.T @ x,
         rows.T @ before,
@@ -219,6 +258,8 @@ def rnn(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse, relu):
     Returns:
         outputs (R, H) and the last h (B, H).
     """
+    if generated := _generated(x, w_hh, h0, w_ih, b_ih, b_hh):
+        return generated.rnn(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse, relu)
     xp = x.__array_namespace__()
     outputs = _inputs_part(x, w_ih, b_ih, b_hh)
     recurrent = w_hh.T
@@ -234,11 +275,18 @@ def rnn(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse, relu):
     return outputs, h
 
 
-def rnn_backward(grads, x, h0, w_ih, w_hh, outputs, batch_sizes, reverse, relu):
+def rnn_backward(
+    grads, x, h0, w_ih, w_hh, outputs, batch_sizes, reverse, relu, needs_x=True
+):  # fmt: skip
     """Gradients of `rnn` with respect to x, h0, w_ih, w_hh and a bias.
 
     grads: the gradients of outputs and last h; None for those that got none.
+    needs_x: False leaves out the gradient of x, for None.
     """
+    if generated := _generated(x, w_hh, h0, w_ih, outputs, *grads):
+        return generated.rnn_backward(
+            grads, x, h0, w_ih, w_hh, outputs, batch_sizes, reverse, relu, needs_x
+        )
     xp = x.__array_namespace__()
     g_outputs, g_h = grads
     slopes = (outputs > 0).astype(outputs.dtype) if relu else 1 - outputs * outputs
@@ -250,5 +298,6 @@ def rnn_backward(grads, x, h0, w_ih, w_hh, outputs, batch_sizes, reverse, relu):
             d += g_outputs[start:stop]
         xp.multiply(d, slopes[start:stop], out=rows[start:stop])
         dh[:size] = rows[start:stop] @ w_hh
-    recurrent = rows.T @ _previous(outputs, h0, batch_sizes, reverse)
-    return rows @ w_ih, dh, rows.T @ x, recurrent, rows.sum(axis=0)
+    recurrent = rows.T @ previous(outputs, h0, batch_sizes, reverse)
+    dx = rows @ w_ih if needs_x else None
+    return dx, dh, rows.T @ x, recurrent, rows.sum(axis=0)

@@ -46,9 +46,10 @@ def _(needs, g, out, input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes, r
         return _written_out(_lstm_steps, needs, g[:3], tensors, batch_sizes, reverse)
     outputs, _, _, gates, cells = out
     *grads, bias, w_hr_grad = kernels.lstm_backward(
-        g[:3], input, h0, c0, w_ih, w_hh, w_hr, outputs, gates, cells, batch_sizes, reverse
-    )
-    return (*grads, bias if needs[5] else None, bias if needs[6] else None, w_hr_grad)
+        g[:3], input, h0, c0, w_ih, w_hh, w_hr, outputs, gates, cells, batch_sizes, reverse,
+        needs[0],
+    )  # fmt: skip
+    return (*grads, *_of_both(bias, needs[5:7]), w_hr_grad)
 
 
 @operator(method=False, name="GruLayer")
@@ -67,7 +68,7 @@ def _(needs, g, out, input, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse):
         return _written_out(_gru_steps, needs, g[:2], tensors, batch_sizes, reverse)
     outputs, _, gates, candidates = out
     *grads, g_b_ih, g_b_hh = kernels.gru_backward(
-        g[:2], input, h0, w_ih, w_hh, outputs, gates, candidates, batch_sizes, reverse
+        g[:2], input, h0, w_ih, w_hh, outputs, gates, candidates, batch_sizes, reverse, needs[0]
     )
     return (*grads, g_b_ih if needs[4] else None, g_b_hh if needs[5] else None)
 
@@ -87,9 +88,16 @@ def _(needs, g, out, input, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse, re
         tensors = (input, h0, w_ih, w_hh, b_ih, b_hh)
         return _written_out(_rnn_steps, needs, g, tensors, batch_sizes, reverse, relu)
     *grads, bias = kernels.rnn_backward(
-        g, input, h0, w_ih, w_hh, out[0], batch_sizes, reverse, relu
+        g, input, h0, w_ih, w_hh, out[0], batch_sizes, reverse, relu, needs[0]
     )
-    return (*grads, bias if needs[4] else None, bias if needs[5] else None)
+    return (*grads, *_of_both(bias, needs[4:6]))
+
+
+def _of_both(gradient, needs):
+    """The gradient that both biases have, each in memory of its own: the engine adds to it where
+    the layer is used again."""
+    first, second = needs
+    return gradient if first else None, gradient.copy() if second else None
 
 
 # ------------------------------------------------------------------------------ written out

@@ -272,3 +272,23 @@ def test_nothing_is_recorded_without_need():
     assert not Square.apply(danlu.ones(2)).requires_grad
     with danlu.no_grad():
         assert not Square.apply(leaf(1.0)).requires_grad
+
+
+def test_one_gradient_for_two_leaves_is_not_shared():
+    """A rule may return the same array twice; each leaf must end with memory of its own."""
+
+    class Both(danlu.autograd.Function):
+        @staticmethod
+        def forward(ctx, a, b, c):
+            return a + b + c
+
+        @staticmethod
+        def backward(ctx, g):
+            twice = g * 2
+            return twice, g * 3, twice
+
+    a, b, c = (danlu.zeros(2, requires_grad=True) for _ in range(3))
+    (Both.apply(a, b, c) + Both.apply(a, b, b)).sum().backward()
+    assert (a.grad.tolist(), b.grad.tolist(), c.grad.tolist()) == ([4, 4], [8, 8], [2, 2])
+    a.grad += 1
+    assert c.grad.tolist() == [2, 2]

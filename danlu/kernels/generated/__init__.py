@@ -1,0 +1,1 @@
+"""Writers of kernels: each gives the LLVM IR of one family."""
