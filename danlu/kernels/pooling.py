@@ -1,17 +1,37 @@
 """Pooling over windows of the last dimensions, and the gradients.
 
 Arrays are (lead, *sizes): batch and channels are one leading axis. Windows that all have one shape
-are
-walked one kernel position ("tap") at a time, and every step works on all windows together. Where a
-maximum
-was found is a flat position in its plane of `sizes`, PyTorch's convention for indices.
+are walked one kernel position ("tap") at a time, and every step works on all windows together.
+Where a maximum was found is a flat position in its plane of `sizes`, PyTorch's convention for
+indices. Of float32 arrays that are not tiny, machine code pools (`danlu.kernels.generated.pooling`).
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from danlu.kernels.convolution import crop_spatial, pad_spatial, tap_slices
+from danlu.kernels.runtime import road
+
+_FLOAT32 = np.dtype("float32")
+# Elements from which machine code pays: it takes 5 us a call, NumPy 30.
+_LEAST = 512
+# Longer kernels and strides along the last dimension would grow the text of the code.
+_LONGEST_KERNEL, _LONGEST_STRIDE = 32, 8
+
+
+def _is_generated(x, size, kernel, stride):
+    """Whether machine code pools `x`, where `size` is the larger one of input and output."""
+    return (
+        road.worth(size, _LEAST)
+        and x.__class__ is np.ndarray
+        and x.dtype == _FLOAT32
+        and kernel[-1] <= _LONGEST_KERNEL
+        and stride[-1] <= _LONGEST_STRIDE
+        and x.size > 0
+    )
 
 
 def pooled_sizes(sizes, kernel, stride, padding, dilation, ceil_mode):
@@ -52,6 +72,10 @@ def _lowest(xp, dtype):
 
 def max_pool(x, positions, kernel, stride, padding, dilation):
     """The largest element of each window; NaN where a window holds one."""
+    if _is_generated(x, x.size, kernel, stride):
+        from danlu.kernels.generated.pooling import maximum
+
+        return maximum(x, positions, kernel, stride, padding, dilation)
     xp = x.__array_namespace__()
     around = _surroundings(x.shape[1:], positions, kernel, stride, padding, dilation)
     x = pad_spatial(x, around, axis=1, value=_lowest(xp, x.dtype))
@@ -97,6 +121,10 @@ def max_pool_indices(x, values, kernel, stride, padding, dilation):
 
 def max_pool_input(grad, x, values, kernel, stride, padding, dilation):
     """The gradient of `max_pool` with respect to its input, where `values` is its result."""
+    if grad.dtype == x.dtype and _is_generated(x, x.size, kernel, stride):
+        from danlu.kernels.generated.pooling_backward import maximum_input
+
+        return maximum_input(grad, x, kernel, stride, padding, dilation)
     xp = x.__array_namespace__()
     sizes, positions = x.shape[1:], values.shape[1:]
     overlap = any(s < d * (k - 1) + 1 for k, s, d in zip(kernel, stride, dilation))
@@ -236,6 +264,24 @@ def window_sums(x, positions, kernel, stride, padding):
         for tap in taps[2:]:
             x += tap
     return xp.ascontiguousarray(x)
+
+
+def window_means(x, positions, kernel, stride, padding, divisor):
+    """The sum of each window by `divisor`, a number or an array of `positions`."""
+    if _is_generated(x, x.size, kernel, stride):
+        from danlu.kernels.generated.pooling import average
+
+        return average(x, positions, kernel, stride, padding, divisor)
+    return window_sums(x, positions, kernel, stride, padding) / divisor
+
+
+def spread_means(values, sizes, kernel, stride, padding, divisor):
+    """The adjoint of `window_means`: each value by its divisor, added to all of its window."""
+    if _is_generated(values, len(values) * math.prod(sizes), kernel, stride):
+        from danlu.kernels.generated.pooling_backward import average_input
+
+        return average_input(values, sizes, kernel, stride, padding, divisor)
+    return spread_windows(values / divisor, sizes, kernel, stride, padding)
 
 
 def spread_windows(values, sizes, kernel, stride, padding):

@@ -5,9 +5,12 @@ Adaptive window i of n covers floor(i*size/n) to ceil((i+1)*size/n) of each dime
 
 from __future__ import annotations
 
+import math
+
 from danlu.backend import random
 from danlu.kernels import pooling as kernels
 from danlu.kernels import resampling
+from danlu.ops.average_pooling import spread_average, window_average
 from danlu.ops.pooling import planes, refuse_kinds, scatter_places
 from danlu.ops.registry import Array, ns, operator
 from danlu.ops.resampling import resample
@@ -88,6 +91,45 @@ def _(g, out, input_shape, kernel):
     return scatter_places.on(g[0], out[1], tuple(input_shape[-len(kernel) :]))
 
 
+@operator(method=False, name="AdaptiveAvgPool1D")
+def adaptive_avg_pool1d_even(input: Array, output_size):
+    """The means of windows that share the input evenly."""
+    return _even_average(input, output_size)
+
+
+@operator(method=False, name="AdaptiveAvgPool2D")
+def adaptive_avg_pool2d_even(input: Array, output_size):
+    """The means of windows that share the input evenly."""
+    return _even_average(input, output_size)
+
+
+@operator(method=False, name="AdaptiveAvgPool3D")
+def adaptive_avg_pool3d_even(input: Array, output_size):
+    """The means of windows that share the input evenly."""
+    return _even_average(input, output_size)
+
+
+def _even_windows(sizes, output_size):
+    """Kernel, stride, padding and divisor of windows side by side that cover `sizes`."""
+    kernel = tuple(size // count for size, count in zip(sizes, output_size, strict=True))
+    return kernel, kernel, (0,) * len(kernel), math.prod(kernel)
+
+
+def _even_average(input, output_size):
+    windows = _even_windows(input.shape[-len(output_size) :], output_size)
+    return window_average(input, output_size, *windows)
+
+
+def _even_rule(g, input_shape, output_size):
+    sizes = tuple(input_shape[-len(output_size) :])
+    return spread_average.on(g, sizes, *_even_windows(sizes, output_size))
+
+
+_EVEN = {1: adaptive_avg_pool1d_even, 2: adaptive_avg_pool2d_even, 3: adaptive_avg_pool3d_even}
+for _each in _EVEN.values():
+    _each.vjp(_even_rule)
+
+
 # ------------------------------------------------------------------------------ what fits
 def _output_sizes(name, rank, input, output_size):
     """The wanted sizes; None keeps the input's."""
@@ -130,6 +172,10 @@ def _adaptive_average(rank, input, output_size):
     if all(each == 1 for each in wanted):
         return input.mean(dim=tuple(range(-rank, 0)), keepdim=True)
     sizes = tuple(input.shape[-rank:])
+    if input.numel() and all(
+        each and size % each == 0 for size, each in zip(sizes, wanted, strict=True)
+    ):
+        return _EVEN[rank](input, wanted)
     tables = tuple(resampling.averages(size, each) for size, each in zip(sizes, wanted))
     return resample(f"AdaptiveAvgPool{rank}D", input, tables)
 

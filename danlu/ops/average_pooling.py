@@ -12,17 +12,19 @@ __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d", "
 
 
 # ------------------------------------------------------------------------------ operators
-def _window_average(input, positions, kernel, stride, padding, divisor):
+def window_average(input, positions, kernel, stride, padding, divisor):
+    """The sum of each window of an array by its divisor."""
     rank = len(kernel)
     if input.dtype.itemsize == 2 and input.dtype.kind not in "iu":
-        wide = _window_average(input.astype("float32"), positions, kernel, stride, padding, divisor)
+        wide = window_average(input.astype("float32"), positions, kernel, stride, padding, divisor)
         return wide.astype(input.dtype)
-    sums = kernels.window_sums(planes(input, rank), positions, kernel, stride, padding)
-    out = sums.reshape(*input.shape[:-rank], *positions)
-    if out.dtype.kind in "iu":
+    shape = (*input.shape[:-rank], *positions)
+    flat = planes(input, rank)
+    if input.dtype.kind in "iu":
+        out = kernels.window_sums(flat, positions, kernel, stride, padding).reshape(shape)
         xp = ns(input)  # towards zero, as C divides
         return (xp.sign(out) * (xp.abs(out) // abs(divisor)) * xp.sign(divisor)).astype(input.dtype)
-    return out / divisor
+    return kernels.window_means(flat, positions, kernel, stride, padding, divisor).reshape(shape)
 
 
 def _window_average_rule(g, input_shape, positions, kernel, stride, padding, divisor):
@@ -34,19 +36,19 @@ def _window_average_rule(g, input_shape, positions, kernel, stride, padding, div
 @operator(method=False, name="AvgPool1D")
 def avg_pool1d_values(input: Array, positions, kernel, stride, padding, divisor):
     """The sum of each window by its divisor."""
-    return _window_average(input, positions, kernel, stride, padding, divisor)
+    return window_average(input, positions, kernel, stride, padding, divisor)
 
 
 @operator(method=False, name="AvgPool2D")
 def avg_pool2d_values(input: Array, positions, kernel, stride, padding, divisor):
     """The sum of each window by its divisor."""
-    return _window_average(input, positions, kernel, stride, padding, divisor)
+    return window_average(input, positions, kernel, stride, padding, divisor)
 
 
 @operator(method=False, name="AvgPool3D")
 def avg_pool3d_values(input: Array, positions, kernel, stride, padding, divisor):
     """The sum of each window by its divisor."""
-    return _window_average(input, positions, kernel, stride, padding, divisor)
+    return window_average(input, positions, kernel, stride, padding, divisor)
 
 
 _AVG_POOLS = {1: avg_pool1d_values, 2: avg_pool2d_values, 3: avg_pool3d_values}
@@ -58,7 +60,7 @@ for _each in _AVG_POOLS.values():
 def spread_average(input: Array, sizes, kernel, stride, padding, divisor):
     """Each element, by its divisor, added to all of its window; the adjoint of average pooling."""
     rank = len(kernel)
-    flat = kernels.spread_windows(planes(input / divisor, rank), sizes, kernel, stride, padding)
+    flat = kernels.spread_means(planes(input, rank), sizes, kernel, stride, padding, divisor)
     return flat.reshape(*input.shape[:-rank], *sizes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from danlu.kernels import embedding as kernels
 from danlu.ops.checks import scalar_type
 from danlu.ops.registry import Array, ns, operator
 
@@ -37,7 +38,7 @@ def check_indices(indices, rows, what="embedding"):
 def embedding_rows(weight: Array, indices: Array, padding_idx, scale_grad_by_freq):
     """weight[indices]; the row `padding_idx` (-1 for none) learns nothing."""
     check_indices(indices, weight.shape[0])
-    return weight.take(indices, axis=0)
+    return kernels.gather_rows(weight, indices)
 
 
 @embedding_rows.vjp
@@ -49,23 +50,11 @@ def _(g, weight_shape, indices, padding_idx, scale_grad_by_freq):
 @operator(method=False, name="EmbeddingDense")
 def sum_rows(values: Array, indices: Array, rows, padding_idx, scale_grad_by_freq):
     """A table of `rows` rows, each the sum (or the mean) of the values whose index names it."""
-    xp = ns(values)
-    flat = indices.reshape(-1)
-    table = xp.zeros((rows, *values.shape[indices.ndim :]), dtype=values.dtype)
-    if not flat.size:
-        return table
-    # sorted, every row's values lie side by side: one pass adds them up
-    order = flat.argsort(kind="stable")
-    ordered = flat[order]
-    starts = xp.flatnonzero(
-        xp.concat((ordered[:1] != ordered[:1] + 1, ordered[1:] != ordered[:-1]))
-    )
-    values = values.reshape(flat.size, *values.shape[indices.ndim :])
-    sums = xp.add.reduceat(values[order], starts, axis=0)
+    table = kernels.sum_rows(values, indices, rows)
     if scale_grad_by_freq:
-        counts = xp.diff(xp.concat((starts, xp.asarray([flat.size]))))
-        sums /= counts.astype(sums.dtype).reshape((-1,) + (1,) * (sums.ndim - 1))
-    table[ordered[starts]] = sums
+        xp = ns(values)
+        counts = xp.maximum(xp.bincount(indices.reshape(-1), minlength=rows), 1)
+        table /= counts.astype(table.dtype).reshape((-1,) + (1,) * (table.ndim - 1))
     if padding_idx >= 0:
         table[padding_idx] = 0
     return table
@@ -81,7 +70,7 @@ def transposed_sum_rows(table: Array, indices: Array, padding_idx, scale_grad_by
     """The transpose of `sum_rows`: each index's row, divided by its frequency, zero at
     `padding_idx`."""
     xp = ns(table)
-    values = table.take(indices, axis=0)
+    values = kernels.gather_rows(table, indices)
     extra = (1,) * (table.ndim - 1)
     if scale_grad_by_freq:
         counts = xp.bincount(indices.reshape(-1), minlength=table.shape[0])[indices]

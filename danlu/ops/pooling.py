@@ -7,6 +7,7 @@ gradients keeps nothing and costs two passes over the windows."""
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from danlu.kernels import pooling as kernels
 from danlu.ops.checks import scalar_type
@@ -171,6 +172,8 @@ _WORDS = {1: "one int", 2: "two ints", 3: "three ints"}
 
 def sizes_of(name, what, value, rank):
     """`value` as one int a dimension."""
+    if value.__class__ is int:
+        return (value,) * rank
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(values) == 1:
         values *= rank
@@ -195,7 +198,18 @@ def fitted_windows(name, rank, input, kernel_size, stride, padding, dilation, ce
         stride = sizes_of(name, "stride", stride, rank)
     padding = sizes_of(name, "padding", padding, rank)
     dilation = sizes_of(name, "dilation", dilation, rank)
-    shape = tuple(input.shape)
+    shape = input._array.shape
+    positions = _positions(name, rank, shape, kernel, stride, padding, dilation, bool(ceil_mode))
+    return kernel, stride, padding, dilation, positions
+
+
+@lru_cache(maxsize=256)
+def _positions(name, rank, shape, kernel, stride, padding, dilation, ceil_mode):
+    """How many windows a pool over `shape` has along each dimension.
+
+    Raises:
+        RuntimeError: no shape of images, or settings that leave no window.
+    """
     if len(shape) not in (rank + 1, rank + 2) or 0 in shape[-rank - 1 :]:
         raise RuntimeError(
             f"{name}: Expected {rank + 1}D or {rank + 2}D (batch mode) tensor with optional 0 dim "
@@ -229,7 +243,7 @@ def fitted_windows(name, rank, input, kernel_size, stride, padding, dilation, ce
             f"Given input size: ({before}). Calculated output size: ({after}). Output size is too "
             "small"
         )
-    return kernel, stride, padding, dilation, positions
+    return positions
 
 
 def refuse_kinds(array, kinds, what):
