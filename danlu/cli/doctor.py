@@ -66,6 +66,7 @@ def examine() -> dict[str, Any]:
         "packages": {name: version_of(name) for name in ("numpy", "ml_dtypes")},
         "threads": threads(),
         "backends": backends(),
+        "kernels": kernels(),
         "kernel cache": kernel_cache(),
         "extras": extras(),
     }
@@ -125,16 +126,37 @@ def backends() -> dict[str, dict[str, Any]]:
     return found
 
 
+def kernels() -> dict[str, Any]:
+    """The road that numeric functions take, and of generated code what it is written for."""
+    from danlu.kernels.runtime import road
+
+    found: dict[str, Any] = {"road": road.mode(), "reason": road.reason()}
+    if found["reason"] is not None:
+        return found
+    import llvmlite
+    from llvmlite import binding
+
+    from danlu.kernels.codegen import target
+    from danlu.kernels.runtime import launch, memory, pool
+
+    memory.install()
+    host = target.host()
+    return found | {
+        "llvmlite": llvmlite.__version__,
+        "llvm": ".".join(map(str, binding.llvm_version_info)),
+        "processor": host.cpu,
+        "vector bits": 8 * host.vector_bytes,
+        "threads": pool.thread_count(),
+        "calls": "direct" if launch.direct_calls() else "through ctypes",
+        "memory cache": {"bytes": memory.statistics().limit, "reason": memory.reason()},
+    }
+
+
 def kernel_cache() -> dict[str, Any]:
     """Where compiled kernels are kept, and how much there is."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(root) / "danlu"
-    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-    return {
-        "folder": str(folder),
-        "files": len(files),
-        "bytes": sum(path.stat().st_size for path in files),
-    }
+    from danlu.kernels.runtime import cache
+
+    return cache.info()
 
 
 def extras() -> dict[str, dict[str, Any]]:
@@ -148,6 +170,27 @@ def extras() -> dict[str, dict[str, Any]]:
             "install": f"pip install 'danlu[{extra}]'",
         }
     return found
+
+
+def kernel_rows(kernels: dict[str, Any], cache: dict[str, Any]) -> list[tuple[str, str]]:
+    """What there is to say of generated code."""
+    if kernels["reason"] is not None:
+        rows = [("kernels", f"NumPy: {kernels['reason']}")]
+    else:
+        rows = [
+            (
+                "kernels",
+                f"{kernels['road']}: llvmlite {kernels['llvmlite']}, LLVM {kernels['llvm']}, for "
+                f"{kernels['processor']} with {kernels['vector bits']}-bit vectors, "
+                f"{kernels['threads']} threads, called {kernels['calls']}",
+            )
+        ]
+        memory = kernels["memory cache"]
+        kept = f"up to {memory['bytes'] >> 20} MiB of free memory are kept"
+        rows.append(("memory cache", f"no: {memory['reason']}" if memory["reason"] else kept))
+    where = f"in {cache['folder']}" if cache["folder"] else "turned off by DANLU_CACHE="
+    size = f"{cache['bytes'] / 2**20:.1f} of {cache['limit'] >> 20} MiB"
+    return [*rows, ("kernel cache", f"{cache['kernels']} kernels, {size}, {where}")]
 
 
 def as_text(report: dict[str, Any]) -> str:
@@ -165,10 +208,7 @@ def as_text(report: dict[str, Any]) -> str:
     ]
     for device, backend in report["backends"].items():
         rows.append((f"backend {device}", ("" if backend["available"] else "no: ") + backend["by"]))
-    cache = report["kernel cache"]
-    rows.append(
-        ("kernel cache", f"{cache['files']} files, {cache['bytes']} bytes, in {cache['folder']}")
-    )
+    rows += kernel_rows(report["kernels"], report["kernel cache"])
     lines = [f"{name:14} {value}" for name, value in rows]
     lines += ["", "extras"]
     for extra, state in report["extras"].items():

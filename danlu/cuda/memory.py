@@ -19,7 +19,10 @@ class OutOfMemoryError(RuntimeError):
 
 
 def empty_cache() -> None:
-    """Hand unused cached memory back to the device; nothing is cached."""
+    """Give free memory that is kept for later tensors, which is the CPU's, back to the system."""
+    from danlu.kernels.runtime import memory
+
+    memory.empty_cache()
 
 
 def reset_peak_memory_stats(device=None) -> None:

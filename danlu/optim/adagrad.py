@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from danlu.kernels import optimizers
 from danlu.ops.registry import ns
 from danlu.optim._formula import (
     FormulaOptimizer,
@@ -94,3 +95,16 @@ class Adagrad(FormulaOptimizer):
         xp.add(root, bundle.constant(group["eps"]), root)
         rate = as_number(group["lr"]) / (1 + (bundle.step - 1) * group["lr_decay"])
         bundle.addcdiv_(bundle.param, grad, root, -rate)
+
+    def fused_state(self, group):
+        return ("sum",)
+
+    def fused_update(self, group, bundle):
+        optimizers.adagrad(
+            bundle.tables,
+            bundle.gradients(),
+            rate=as_number(group["lr"]) / (1 + (bundle.step - 1) * group["lr_decay"]),
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
+            maximize=group["maximize"],
+        )

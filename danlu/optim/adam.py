@@ -3,6 +3,7 @@ gradient."""
 
 from __future__ import annotations
 
+from danlu.kernels import optimizers
 from danlu.optim._formula import (
     FormulaOptimizer,
     as_number,
@@ -109,3 +110,20 @@ class Adam(FormulaOptimizer):
         xp.divide(denominator, (1 - beta2**bundle.step) ** 0.5, denominator)
         xp.add(denominator, bundle.constant(group["eps"]), denominator)
         bundle.addcdiv_(param, exp_avg, denominator, -lr / (1 - beta1**bundle.step))
+
+    def fused_state(self, group):
+        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 3 if group["amsgrad"] else 2]
+
+    def fused_update(self, group, bundle):
+        optimizers.adam(
+            bundle.tables,
+            bundle.gradients(),
+            step=bundle.step,
+            lr=as_number(group["lr"]),
+            betas=map(as_number, group["betas"]),
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
+            decoupled=group["decoupled_weight_decay"],
+            amsgrad=group["amsgrad"],
+            maximize=group["maximize"],
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from danlu.kernels import optimizers
 from danlu.optim._formula import (
     FormulaOptimizer,
     as_number,
@@ -95,3 +96,24 @@ class RMSprop(FormulaOptimizer):
             bundle.add_(bundle.param, buffer, -lr)
         else:
             bundle.addcdiv_(bundle.param, grad, root, -lr)
+
+    def fused_state(self, group):
+        names = ["square_avg"]
+        if group["centered"]:
+            names.append("grad_avg")
+        if group["momentum"] > 0:
+            names.append("momentum_buffer")
+        return tuple(names)
+
+    def fused_update(self, group, bundle):
+        optimizers.rmsprop(
+            bundle.tables,
+            bundle.gradients(),
+            lr=as_number(group["lr"]),
+            alpha=group["alpha"],
+            eps=group["eps"],
+            momentum=group["momentum"],
+            centered=group["centered"],
+            weight_decay=group["weight_decay"],
+            maximize=group["maximize"],
+        )

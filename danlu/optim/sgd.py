@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from danlu.kernels import optimizers
 from danlu.ops.registry import ns
 from danlu.optim._formula import (
     FormulaOptimizer,
@@ -78,7 +79,7 @@ class SGD(FormulaOptimizer):
         )  # fmt: skip
 
     def _step_group(self, number: int, group: dict) -> None:
-        if group["momentum"]:
+        if group["momentum"] or self._fuses():
             super()._step_group(number, group)
             return
         # There is nothing to remember: the gradient goes straight into the parameter.
@@ -97,6 +98,12 @@ class SGD(FormulaOptimizer):
                     grad = grad + weight_decay * array
                 array -= rate * grad
                 param._writes[0] += 1
+                self._work += array.size
+        self._work += optimizers.CALLS
+
+    def _entry(self, param, group):
+        # Without momentum a checkpoint has no entries, as PyTorch's.
+        return super()._entry(param, group) if group["momentum"] else self.state.get(param, {})
 
     def start(self, param, group):
         return {}  # the first gradient itself begins the momentum
@@ -104,6 +111,9 @@ class SGD(FormulaOptimizer):
     def update(self, group, bundle):
         xp, state, momentum = bundle.xp, bundle.state, as_number(group["momentum"])
         grad = bundle.decayed_grad(as_number(group["weight_decay"]))
+        if not momentum:
+            bundle.add_(bundle.param, grad, -as_number(group["lr"]))
+            return
         buffer = state.get("momentum_buffer")
         if buffer is None:
             buffer = state["momentum_buffer"] = grad.copy()
@@ -114,3 +124,18 @@ class SGD(FormulaOptimizer):
             ahead = xp.multiply(buffer, bundle.constant(momentum), bundle.more)
             buffer = xp.add(grad, ahead, ahead)
         bundle.add_(bundle.param, buffer, -as_number(group["lr"]))
+
+    def fused_state(self, group):
+        return ("momentum_buffer",) if group["momentum"] else ()
+
+    def fused_update(self, group, bundle):
+        optimizers.sgd(
+            bundle.tables,
+            bundle.gradients(),
+            lr=as_number(group["lr"]),
+            momentum=as_number(group["momentum"]),
+            dampening=group["dampening"],
+            nesterov=group["nesterov"],
+            weight_decay=as_number(group["weight_decay"]),
+            maximize=group["maximize"],
+        )

@@ -3,8 +3,9 @@
 One file a kernel, named by a digest of everything its code depends on: the kernel's key, the
 processor and its features, the versions of llvmlite, LLVM and danlu, and the text of the code that
 writes kernels. A file is its own digest followed by the object: a torn or foreign file is noticed,
-removed and written again. Files appear whole (temporary name, then rename), so concurrent writers
-do no harm; whichever comes last wins with the same content.
+removed and written again, and one of another user is left alone: what is read here is run. Files
+appear whole (temporary name, then rename), so concurrent writers do no harm; whichever comes last
+wins with the same content. When the folder grows beyond its limit, what was not used longest goes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from functools import cache as _once
 from pathlib import Path
 
@@ -21,6 +23,8 @@ __all__ = ["clear", "folder", "info", "key", "read", "write"]
 
 _DIGEST = 16
 _SUFFIX = ".obj"
+# A file's time is that of its last use, to the day: writing it at every use would double the cost.
+_DAY = 86400
 
 
 def folder() -> Path | None:
@@ -74,7 +78,11 @@ def read(name: str) -> bytes | None:
         return None
     path = where / f"{name}{_SUFFIX}"
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0):
+                return None
+            content = file.read()
     except OSError:
         return None
     image = content[_DIGEST:]
@@ -82,6 +90,9 @@ def read(name: str) -> bytes | None:
         with contextlib.suppress(OSError):
             path.unlink()
         return None
+    if time.time() - status.st_mtime > _DAY:
+        with contextlib.suppress(OSError):
+            os.utime(path)
     return image
 
 
@@ -91,7 +102,7 @@ def write(name: str, image: bytes) -> None:
     if where is None:
         return
     try:
-        where.mkdir(parents=True, exist_ok=True)
+        where.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=where, suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -115,7 +126,7 @@ def _files(where: Path):
 
 
 def _trim(where: Path) -> None:
-    """Remove the oldest files when there are too many bytes, down to three quarters."""
+    """Remove the files that were not used longest when there are too many bytes, down to three quarters."""
     files = sorted(_files(where))
     total = sum(size for _, size, _ in files)
     if total <= limit():

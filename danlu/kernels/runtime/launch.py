@@ -17,7 +17,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from danlu.kernels.runtime import machine, pool
+from danlu.backend import threads
+from danlu.kernels.runtime import entry, machine, memory, pool
 
 __all__ = ["Kernel", "direct_calls", "kernel"]
 
@@ -34,6 +35,11 @@ class _MethodDefinition(ctypes.Structure):
     )
 
 
+def method_definition(name: str, address: int) -> ctypes.Structure:
+    """What CPython wants to know of a built-in function that takes its arguments as an array."""
+    return _MethodDefinition(name.encode(), address, _METH_FASTCALL, None)
+
+
 class Kernel:
     """Compiled code and the way to call it.
 
@@ -41,6 +47,8 @@ class Kernel:
         name: for messages and `explain`.
         call: `call(count, *arguments)`; arrays become addresses, ints i64, floats double, None a
             null pointer. Arrays are not checked: the caller answers for dtypes, strides and sizes.
+            Other Python threads run meanwhile, except with count 1, which is for short work; -1 is
+            one task, a long one.
         code: size and times of the machine code.
     """
 
@@ -65,9 +73,21 @@ def kernel(key: tuple, write: Callable[[], str], symbol: str = "task") -> Kernel
     """
     found = _kernels.get(key)
     if found is None:
-        pool.ensure()
-        found = _kernels[key] = Kernel(str(key[0]), machine.load(key, write, (symbol,)), symbol)
+        return _make(key, write, symbol)
+    if threads._threads != pool._followed:
+        pool.follow()
     return found
+
+
+def _make(key: tuple, write: Callable[[], str], symbol: str) -> Kernel:
+    with pool.lock():
+        if key not in _kernels:
+            pool.ensure()
+            memory.install()
+            pool.follow()
+            code = machine.load(key, write, (symbol,))
+            _kernels[key] = Kernel(str(key[0]), code, symbol)
+        return _kernels[key]
 
 
 def direct_calls() -> bool:
@@ -97,7 +117,7 @@ def _layouts_agree() -> bool:
 def _builtin(name: str, address: int):
     table = np.array([address], dtype=np.uint64)
     entry = pool.ensure().code.addresses["danlu_entry"]
-    definition = _MethodDefinition(name.encode(), entry, _METH_FASTCALL, None)
+    definition = method_definition(name, entry)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = (
         ctypes.py_object,
@@ -112,6 +132,8 @@ def _through_ctypes(name: str, address: int):
     )
 
     def call(count, *arguments):
+        if type(count) is not int or len(arguments) > entry.MAX_ARGUMENTS:
+            raise TypeError(entry.WRONG)
         slots = (ctypes.c_int64 * max(1, len(arguments)))()
         for number, argument in enumerate(arguments):
             if type(argument) is np.ndarray:
@@ -120,11 +142,8 @@ def _through_ctypes(name: str, address: int):
                 ctypes.c_double.from_buffer(slots, 8 * number).value = argument
             elif argument is not None:
                 if type(argument) is not int:
-                    raise TypeError(
-                        f"a kernel takes ndarrays, ints, floats and None, not "
-                        f"{type(argument).__name__}"
-                    )
+                    raise TypeError(entry.WRONG)
                 slots[number] = argument
-        parallel(address, slots, count)
+        parallel(address, slots, abs(count))
 
     return call, parallel

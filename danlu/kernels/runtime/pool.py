@@ -17,11 +17,14 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
+import sys
+import threading
 
 from danlu.backend import threads
-from danlu.kernels.runtime import machine
+from danlu.kernels.runtime import entry, machine
 
-__all__ = ["MAX_THREADS", "POOL", "ensure", "stop", "thread_count"]
+__all__ = ["MAX_THREADS", "POOL", "ensure", "follow", "stop", "thread_count"]
 
 # scratch memory of kernels is cut by thread number, so there is a largest one
 MAX_THREADS = 64
@@ -35,14 +38,14 @@ _STOP, _SPIN_TURNS, _BUSY, _NEXT, _MUTEX, _CONDITION = 320, 324, 328, 332, 384, 
 _SIZE = 640
 
 _X86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
-_PAUSE = (
+PAUSE = (
     'call void asm sideeffect "pause", ""()' if _X86 else ('call void asm sideeffect "yield", ""()')
 )
 
 
 def text() -> str:
     """The IR of the pool and of the entry from Python."""
-    return _TEXT
+    return _TEXT + entry.TEXT
 
 
 _TEXT = f"""
@@ -51,19 +54,7 @@ declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_broadcast(ptr)
 declare i32 @sched_yield()
-declare i64 @PyLong_AsLongLong(ptr)
-declare ptr @PyErr_Occurred()
-declare void @PyErr_SetString(ptr, ptr)
-declare void @Py_IncRef(ptr)
-declare ptr @PyEval_SaveThread()
-declare void @PyEval_RestoreThread(ptr)
-@danlu_ndarray_type = external global i8
-@danlu_int_type = external global i8
-@danlu_float_type = external global i8
-@danlu_none = external global i8
-@danlu_type_error = external global i8
 @danlu_pool = external global i8
-@wrong = private constant [60 x i8] c"a kernel takes ndarrays, ints, floats and None, at most 96.\\00"
 
 ; take tasks of the present job until none is left
 define internal void @work(ptr %pool, i64 %thread) #0 {{
@@ -111,16 +102,20 @@ entry:
   br label %top
 top:
   %seen = load atomic i32, ptr %pool acquire, align 4
+  %stop = load atomic i32, ptr %stop_at acquire, align 4
+  %ending = icmp ne i32 %stop, 0
+  br i1 %ending, label %end, label %look
+look:
   call void @work(ptr %pool, i64 %thread)
   %turns = load i32, ptr %spin_at
   br label %spin
 spin:
-  %turn = phi i32 [ 0, %top ], [ %following, %again ]
+  %turn = phi i32 [ 0, %look ], [ %following, %again ]
   %sequence = load atomic i32, ptr %pool acquire, align 4
   %fresh = icmp ne i32 %sequence, %seen
-  br i1 %fresh, label %awake, label %again
+  br i1 %fresh, label %top, label %again
 again:
-  {_PAUSE}
+  {PAUSE}
   %following = add i32 %turn, 1
   %more = icmp slt i32 %following, %turns
   br i1 %more, label %spin, label %park
@@ -138,11 +133,7 @@ wait:
 woken:
   %l1 = call i32 @pthread_mutex_unlock(ptr %mutex)
   %s1 = atomicrmw sub ptr %sleepers_at, i32 1 seq_cst
-  br label %awake
-awake:
-  %stop = load atomic i32, ptr %stop_at acquire, align 4
-  %ending = icmp ne i32 %stop, 0
-  br i1 %ending, label %end, label %top
+  br label %top
 end:
   ret ptr null
 }}
@@ -191,7 +182,7 @@ spin:
   %finished = icmp eq i64 %done, %count
   br i1 %finished, label %out, label %pause
 pause:
-  {_PAUSE}
+  {PAUSE}
   %following = add i32 %turn, 1
   %low = and i32 %following, 1023
   %long = icmp eq i32 %low, 0
@@ -210,8 +201,9 @@ out:
 define void @danlu_parallel(ptr %task, ptr %arguments, i64 %count) #0 {{
 entry:
   %busy_at = getelementptr i8, ptr @danlu_pool, i64 {_BUSY}
-  %single = icmp sle i64 %count, 1
-  br i1 %single, label %alone, label %take
+  %less = sub i64 %count, 2
+  %several = icmp ult i64 %less, 4294967294
+  br i1 %several, label %take, label %alone
 take:
   %was = atomicrmw xchg ptr %busy_at, i32 1 acquire
   %taken = icmp ne i32 %was, 0
@@ -231,113 +223,41 @@ out:
   ret void
 }}
 
-; for jobs that wait for each other (a BLAS library's): wait for the pool, never run them in turn
-define void @danlu_parallel_together(ptr %task, ptr %arguments, i64 %count) #0 {{
+; take the pool, or wait for it
+define void @danlu_hold() #0 {{
 entry:
   %busy_at = getelementptr i8, ptr @danlu_pool, i64 {_BUSY}
   br label %take
 take:
   %was = atomicrmw xchg ptr %busy_at, i32 1 acquire
   %taken = icmp ne i32 %was, 0
-  br i1 %taken, label %wait, label %go
+  br i1 %taken, label %wait, label %out
 wait:
   %y = call i32 @sched_yield()
   br label %take
-go:
-  call void @share(ptr @danlu_pool, ptr %task, ptr %arguments, i64 %count)
+out:
   ret void
 }}
 
-; kernel(count, argument, ...): a METH_FASTCALL function. `self` is the array [address of the task].
-; Arrays become the address of their data, ints an i64, floats a double, None a null pointer.
-define ptr @danlu_entry(ptr %self, ptr %given, i64 %number) #0 {{
+define void @danlu_release() #0 {{
 entry:
-  %slots = alloca i64, i64 96, align 64
-  %table_at = getelementptr i8, ptr %self, i64 16
-  %table = load ptr, ptr %table_at
-  %task = load ptr, ptr %table
-  %few = icmp sge i64 %number, 1
-  %fits = icmp sle i64 %number, 97
-  %sound = and i1 %few, %fits
-  br i1 %sound, label %first, label %refuse
-first:
-  %count_object = load ptr, ptr %given
-  %count = call i64 @PyLong_AsLongLong(ptr %count_object)
-  %failed = icmp eq i64 %count, -1
-  br i1 %failed, label %maybe, label %next
-maybe:
-  %raised = call ptr @PyErr_Occurred()
-  %is_raised = icmp ne ptr %raised, null
-  br i1 %is_raised, label %failure, label %next
-next:
-  %k = phi i64 [ 1, %first ], [ 1, %maybe ], [ %k1, %put ]
-  %more = icmp slt i64 %k, %number
-  br i1 %more, label %read, label %go
-read:
-  %object_at = getelementptr ptr, ptr %given, i64 %k
-  %object = load ptr, ptr %object_at
-  %type_at = getelementptr i8, ptr %object, i64 8
-  %type = load ptr, ptr %type_at
-  %is_array = icmp eq ptr %type, @danlu_ndarray_type
-  br i1 %is_array, label %array, label %other
-array:
-  %data_at = getelementptr i8, ptr %object, i64 16
-  %data = load i64, ptr %data_at
-  br label %put
-other:
-  %is_int = icmp eq ptr %type, @danlu_int_type
-  br i1 %is_int, label %integer, label %other2
-integer:
-  %whole = call i64 @PyLong_AsLongLong(ptr %object)
-  %odd = icmp eq i64 %whole, -1
-  br i1 %odd, label %overflow, label %put
-overflow:
-  %error = call ptr @PyErr_Occurred()
-  %is_error = icmp ne ptr %error, null
-  br i1 %is_error, label %failure, label %put
-other2:
-  %is_float = icmp eq ptr %type, @danlu_float_type
-  br i1 %is_float, label %float, label %other3
-float:
-  %real_at = getelementptr i8, ptr %object, i64 16
-  %real = load i64, ptr %real_at
-  br label %put
-other3:
-  %is_none = icmp eq ptr %object, @danlu_none
-  br i1 %is_none, label %put, label %refuse
-put:
-  %slot = phi i64 [ %data, %array ], [ %whole, %integer ], [ %whole, %overflow ], [ %real, %float ], [ 0, %other3 ]
-  %k0 = sub i64 %k, 1
-  %slot_at = getelementptr i64, ptr %slots, i64 %k0
-  store i64 %slot, ptr %slot_at
-  %k1 = add i64 %k, 1
-  br label %next
-go:
-  %single = icmp eq i64 %count, 1
-  br i1 %single, label %direct, label %shared
-direct:
-  call void %task(ptr %slots, i64 0, i64 0)
-  br label %success
-shared:
-  %state = call ptr @PyEval_SaveThread()
-  call void @danlu_parallel(ptr %task, ptr %slots, i64 %count)
-  call void @PyEval_RestoreThread(ptr %state)
-  br label %success
-success:
-  call void @Py_IncRef(ptr @danlu_none)
-  ret ptr @danlu_none
-refuse:
-  %exception = load ptr, ptr @danlu_type_error
-  call void @PyErr_SetString(ptr %exception, ptr @wrong)
-  ret ptr null
-failure:
-  ret ptr null
+  %busy_at = getelementptr i8, ptr @danlu_pool, i64 {_BUSY}
+  store atomic i32 0, ptr %busy_at release, align 4
+  ret void
+}}
+
+; for jobs that wait for each other (a BLAS library's): wait for the pool, never run them in turn
+define void @danlu_parallel_together(ptr %task, ptr %arguments, i64 %count) #0 {{
+  call void @danlu_hold()
+  call void @share(ptr @danlu_pool, ptr %task, ptr %arguments, i64 %count)
+  ret void
 }}
 
 attributes #0 = {{ nounwind }}
 """
 
 POOL: Pool | None = None
+_lock = threading.RLock()
 
 
 class Pool:
@@ -347,17 +267,19 @@ class Pool:
         self._memory = (ctypes.c_char * (_SIZE + 64))()
         self.address = (ctypes.addressof(self._memory) + 63) // 64 * 64
         self._api = ctypes.CDLL(None)
-        _provide_python()
+        entry.provide_python()
         machine.provide("danlu_pool", self.address)
         self.code = machine.load(
             ("pool", _SPIN),
             text,
-            ("danlu_worker", "danlu_wake", "danlu_parallel", "danlu_parallel_together",
-             "danlu_entry"),
+            ("danlu_worker", "danlu_wake", "danlu_hold", "danlu_release", "danlu_parallel",
+             "danlu_parallel_together", "danlu_entry"),
         )  # fmt: skip
         addresses = self.code.addresses
         machine.provide("danlu_parallel", addresses["danlu_parallel"])
         self._wake = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(addresses["danlu_wake"])
+        self._hold = ctypes.CFUNCTYPE(None)(addresses["danlu_hold"])
+        self._release = ctypes.CFUNCTYPE(None)(addresses["danlu_release"])
         self._workers: list[ctypes.c_size_t] = []
         self._reset()
 
@@ -375,66 +297,109 @@ class Pool:
         return 1 + len(self._workers)
 
     def resize(self, count: int) -> None:
-        """Let `count` threads take part."""
+        """Let `count` threads take part; waits until no kernel runs on the pool."""
         count = min(count, MAX_THREADS)
-        if count == self.threads:
-            return
-        self.stop()
-        worker = ctypes.c_void_p(self.code.addresses["danlu_worker"])
-        for _ in range(count - 1):
-            thread = ctypes.c_size_t()
-            failed = self._api.pthread_create(
-                ctypes.byref(thread), None, worker, ctypes.c_void_p(self.address)
-            )
-            if failed:  # no more threads to be had: fewer do the work
-                break
-            self._workers.append(thread)
+        with _lock:
+            if count == self.threads:
+                return
+            self._hold()
+            try:
+                self._end_workers()
+                self._start_workers(count - 1)
+            finally:
+                self._release()
 
     def stop(self) -> None:
         """End the workers; calls run on the calling thread alone until `resize`."""
-        if not self._workers:
-            return
+        self.resize(1)
+
+    def _start_workers(self, count: int) -> None:
+        worker = ctypes.c_void_p(self.code.addresses["danlu_worker"])
+        # Signals are for the threads of Python: Ctrl-C interrupts what the main thread waits for.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ASYNCHRONOUS)
+        try:
+            for _ in range(count):
+                thread = ctypes.c_size_t()
+                failed = self._api.pthread_create(
+                    ctypes.byref(thread), None, worker, ctypes.c_void_p(self.address)
+                )
+                if failed:  # no more threads to be had: fewer do the work
+                    break
+                self._workers.append(thread)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _end_workers(self) -> None:
         stop = ctypes.c_int32.from_address(self.address + _STOP)
         stop.value = 1
         self._wake(self.address)
-        for thread in self._workers:
-            self._api.pthread_join(thread, None)
-        self._reset()
+        while self._workers:
+            self._api.pthread_join(self._workers.pop(), None)
+        stop.value = 0
+        ctypes.c_int32.from_address(self.address + _NEXT).value = 0
 
     def after_fork(self) -> None:
         """In a child process there are no workers, and nobody holds the pool."""
         self._reset()
 
 
-def _provide_python() -> None:
-    """What the entry needs of CPython and NumPy, by name: no address is in the code itself."""
-    import numpy
-
-    for name in ("PyLong_AsLongLong", "PyErr_Occurred", "PyErr_SetString", "Py_IncRef",
-                 "PyEval_SaveThread", "PyEval_RestoreThread"):  # fmt: skip
-        function = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p)
-        machine.provide(name, function.value or 0)
-    machine.provide("danlu_ndarray_type", id(numpy.ndarray))
-    machine.provide("danlu_int_type", id(int))
-    machine.provide("danlu_float_type", id(float))
-    machine.provide("danlu_none", id(None))
-    error = ctypes.c_void_p.in_dll(ctypes.pythonapi, "PyExc_TypeError")
-    machine.provide("danlu_type_error", ctypes.addressof(error))
+# Faults of a thread's own doing are delivered to it also when they are blocked, and then end the
+# process without a word of faulthandler's.
+_ASYNCHRONOUS = signal.valid_signals() - {
+    signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT,
+} if hasattr(signal, "pthread_sigmask") else set()  # fmt: skip
 
 
 def ensure() -> Pool:
-    """The pool, with as many threads as `get_num_threads()` says."""
-    global POOL
+    """The pool, made when first asked for, with as many threads as `get_num_threads()` says."""
+    global POOL, _followed
     if POOL is None:
-        POOL = Pool()
-        POOL.resize(threads.get_num_threads())
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=POOL.after_fork)
+        with _lock:
+            if POOL is None:
+                pool = Pool()
+                pool.resize(_wanted())
+                if hasattr(os, "register_at_fork"):
+                    os.register_at_fork(after_in_child=_after_fork)
+                POOL, _followed = pool, threads._threads
     return POOL
+
+
+_followed: int | None = None
+
+
+def _wanted() -> int:
+    """How many threads to begin with. A daemonic process is a helper of another, whose threads are
+    busy too: the workers of a DataLoader."""
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.current_process().daemon:
+        return 1
+    return threads.get_num_threads()
+
+
+def follow() -> None:
+    """Take over what `set_num_threads` has been told since the last call."""
+    global _followed
+    if threads._threads != _followed:
+        _followed = threads._threads
+        ensure().resize(threads.get_num_threads())
+
+
+def lock() -> threading.RLock:
+    """What is held while code is loaded or the pool changes."""
+    return _lock
+
+
+def _after_fork() -> None:
+    global _lock
+    # the parent's may be held by a thread that is not here
+    _lock, machine._lock = threading.RLock(), threading.RLock()
+    if POOL is not None:
+        POOL.after_fork()
 
 
 def thread_count() -> int:
     """How many threads kernels use now."""
+    follow()
     return ensure().threads
 
 
