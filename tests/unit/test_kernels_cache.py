@@ -89,6 +89,7 @@ def test_the_folder_stays_small_and_keeps_what_is_used(folder, monkeypatch):
     assert cache.read("kernel0") == image
     assert time.time() - (folder / "kernel0.obj").stat().st_mtime < 3600
     cache.write("one more", image)
+    cache.write("two more", image)  # looks through the folder again
     assert cache.info()["bytes"] <= 15000
     assert cache.read("kernel0") == image and cache.read("one more") == image
     assert cache.read("kernel1") is None and cache.read("kernel18") == image

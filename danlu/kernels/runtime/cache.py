@@ -98,6 +98,7 @@ def read(name: str) -> bytes | None:
 
 def write(name: str, image: bytes) -> None:
     """Keep an object. A folder that cannot be written is no error: the next process compiles."""
+    global _bytes_since_trim
     where = folder()
     if where is None:
         return
@@ -112,9 +113,17 @@ def write(name: str, image: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        _trim(where)
+        _bytes_since_trim += len(image)
+        if _bytes_since_trim > limit() // 16:
+            _bytes_since_trim = 0
+            _trim(where)
     except OSError:
         return
+
+
+# Bytes written since the folder was last looked through, which takes 5 ms for 250 kernels; enough at
+# first for the first write of a process to look.
+_bytes_since_trim = 1 << 62
 
 
 def _files(where: Path):
