@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.kernels.matmul import LEAST
+from danlu.kernels.matmul import matmul as product
 from danlu.ops.pointwise import _conj
 from danlu.ops.registry import Array, composite, operator, scalar_name, write_out
 from danlu.tensor import Tensor, publish_method
@@ -68,10 +70,13 @@ def product_error(a, b) -> RuntimeError:
 
 
 def multiply(a, b):
-    """The matrix product of two arrays, through BLAS for the types that it has."""
+    """The matrix product of two arrays: generated code for large ones of floats, else BLAS for the
+    types that it has."""
     if a.dtype.kind == "b":
         raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
     try:
+        if a.size * b.shape[-1] >= LEAST and a.ndim >= 2 <= b.ndim:
+            return product(a, b)
         if a.ndim == 2 == b.ndim:
             return a.dot(b)  # half the call overhead of matmul on small matrices
         return np.matmul(a, b)

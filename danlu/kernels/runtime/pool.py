@@ -360,6 +360,7 @@ def ensure() -> Pool:
                 pool.resize(_wanted())
                 if hasattr(os, "register_at_fork"):
                     os.register_at_fork(after_in_child=_after_fork)
+                threads.keep_blas_single()
                 POOL, _followed = pool, threads._threads
     return POOL
 

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import math
 
+from danlu.kernels import attention as kernels
 from danlu.nn._functional.dropout import dropout
 from danlu.ops.joining import cat
 from danlu.ops.linear import linear
+from danlu.ops.registry import Array, operator
 from danlu.ops.softmax import softmax
+from danlu.tensor import Tensor
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
 
@@ -45,6 +48,44 @@ def _attention(query, key, value, mask, dropout_p, scale, blind_is_zero):
     if dropout_p:
         weights = dropout(weights, dropout_p)
     return weights @ value, weights
+
+
+@operator(method=False, name="ScaledDotProductFlashAttentionForCpu")
+def _blocked_attention(
+    query: Array, key: Array, value: Array, mask: Array | None, scale, is_causal
+):
+    """Attention without its weights: the attended values, and what the gradients need."""
+    return kernels.attention(query, key, value, mask, scale, is_causal)
+
+
+@_blocked_attention.vjp
+def _(needs, g, query, key, value, mask, out0, out1, scale, is_causal):
+    grad = g[0]
+    if isinstance(grad, Tensor):  # differentiable once more
+        if is_causal:
+            mask = _float_mask(_causal_mask(query, key), query)
+        weights = _attention(query, key, value, mask, 0.0, scale, blind_is_zero=True)[1]
+        by_weight = grad @ value.transpose(-2, -1)
+        by_score = weights * (by_weight - (by_weight * weights).sum(-1, keepdim=True)) * scale
+        return (
+            by_score @ key, by_score.transpose(-2, -1) @ query,
+            weights.transpose(-2, -1) @ grad, None,
+        )  # fmt: skip
+    return (
+        *kernels.attention_backward(grad, query, key, value, mask, out0, out1, scale, is_causal),
+        None,
+    )
+
+
+def _attended(query, key, value, mask, dropout_p, scale, is_causal=False):
+    """The attended values alone, where a position that sees nothing gets 0."""
+    if not dropout_p and (mask is None or not mask.requires_grad):
+        arrays = [None if x is None else x._array for x in (query, key, value, mask)]
+        if kernels.fits(*arrays):
+            return _blocked_attention(query, key, value, mask, float(scale), is_causal)[0]
+    if is_causal:
+        mask = _float_mask(_causal_mask(query, key), query)
+    return _attention(query, key, value, mask, dropout_p, scale, blind_is_zero=True)[0]
 
 
 def scaled_dot_product_attention(
@@ -94,13 +135,12 @@ def scaled_dot_product_attention(
                 "scaled_dot_product_attention: Explicit attn_mask should not be set when "
                 "is_causal=True"
             )
-        attn_mask = _causal_mask(query, key)
     if enable_gqa:
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
         value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
     mask = None if attn_mask is None else _float_mask(attn_mask, query)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    return _attention(query, key, value, mask, dropout_p, scale, blind_is_zero=True)[0]
+    return _attended(query, key, value, mask, dropout_p, scale, is_causal)
 
 
 # ------------------------------------------------------------ multi-head attention
@@ -294,10 +334,11 @@ def multi_head_attention_forward(
         padding = padding.reshape(batch, 1, 1, source).expand(-1, num_heads, -1, -1)
         padding = padding.reshape(batch * num_heads, 1, source)
         mask = padding if mask is None else mask + padding
-    out, attention = _attention(
-        q, k, v, mask, dropout_p if training else 0.0, 1 / math.sqrt(head_size),
-        blind_is_zero=not need_weights,
-    )  # fmt: skip
+    dropout_p, scale = dropout_p if training else 0.0, 1 / math.sqrt(head_size)
+    if need_weights:
+        out, attention = _attention(q, k, v, mask, dropout_p, scale, blind_is_zero=False)
+    else:
+        out = _attended(q, k, v, mask, dropout_p, scale)
     out = out.transpose(0, 1).reshape(length * batch, features)  # (N H, L, E/H) -> (L N, E)
     out = linear(out, out_proj_weight, out_proj_bias).reshape(length, batch, -1)
     if not is_batched:

@@ -1,0 +1,98 @@
+"""What the forward and the backward kernel of attention share: products of blocks in scratch
+memory, and their sizes."""
+
+from __future__ import annotations
+
+from danlu.kernels.codegen import target as targets
+from danlu.kernels.codegen.function import Function, Value
+from danlu.kernels.codegen.types import I1, I64, PTR, VOID, Type
+from danlu.kernels.generated.matmul import call_panel, product_functions
+
+__all__ = [
+    "KEYS",
+    "block_functions",
+    "block_rows",
+    "panel_width",
+    "round_up",
+    "task",
+    "unit",
+    "zeros",
+]
+
+KEYS = 128  # source positions of a block
+_TILES = 4  # register tiles in the rows of a block, whose scores then stay in the L1 cache
+
+
+def block_rows(target: targets.Target) -> int:
+    """Target positions of a block."""
+    return _TILES * target.block[0]
+
+
+def panel_width(type: Type, target: targets.Target) -> int:
+    """Columns of a packed panel."""
+    return target.block[1] * target.lanes(type)
+
+
+def round_up(number, unit: int):
+    """The next multiple of `unit`, of an int or of a Value."""
+    return (number + (unit - 1)) / unit * unit if isinstance(number, Value) else (
+        -(-number // unit) * unit
+    )  # fmt: skip
+
+
+def zeros(f: Function) -> Value:
+    """The address of the module's row of zeros."""
+    return Value(f, "@zeros", PTR)
+
+
+def task(addresses, integers) -> Function:
+    """The task that calls `unit` for `together` of the `units` of work."""
+    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    arguments, index, thread = f.parameters
+    units, together = (
+        f.slot(arguments, len(addresses) + integers.index(name), I64)
+        for name in ("units", "together")
+    )
+    first = index * together
+    with f.loop(first, f.minimum(first + together, units)) as loop:
+        f.call("unit", VOID, arguments, loop.index, thread)
+    f.ret()
+    return f
+
+
+def unit() -> Function:
+    """The beginning of what `task` calls."""
+    parameters = [("arguments", PTR), ("index", I64), ("thread", I64)]
+    return Function("unit", parameters, internal=True, noinline=True)
+
+
+def block_functions(type: Type, target: targets.Target) -> list[Function]:
+    """What multiplies by packed blocks: the functions of products, and `multiply`."""
+    multiply = _multiply(type, panel_width(type, target), target.lanes(type), target.block[0])
+    return [*product_functions(type, target), multiply]
+
+
+def _multiply(type: Type, width: int, lanes: int, tile_rows: int) -> Function:
+    """C = A B, or C += A B unless `is_first`, for a packed B whose panels are `b_depth` rows
+    deep, of which the first `depth` count."""
+    f = Function(
+        "multiply",
+        [("rows", I64), ("columns", I64), ("depth", I64), ("a", PTR), ("a_row", I64),
+         ("a_depth", I64), ("b", PTR), ("b_depth", I64), ("c", PTR), ("c_row", I64),
+         ("is_first", I1)],
+        internal=True,
+        noinline=True,
+    )  # fmt: skip
+    rows, columns, depth, a, a_row, a_depth, b, b_depth, c, c_row, is_first = f.parameters
+    lowest = f.value(float("-inf"), type)
+    with f.loop(0, columns, width) as loop:
+        column = loop.index
+        count = f.minimum(columns - column, width)
+        shared = (
+            rows, count, depth, a, a_row, a_row * tile_rows, a_depth,
+            f.at(b, column * b_depth, type), f.value(width, I64), f.at(c, column, type), c_row,
+            zeros(f), is_first, lowest,
+        )  # fmt: skip
+        call_panel(f, lanes, count, shared)
+    f.ret()
+    return f
