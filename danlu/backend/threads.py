@@ -7,7 +7,7 @@ import os
 
 __all__ = [
     "apply_cpu_limit", "blas_info", "default_num_threads", "get_num_interop_threads",
-    "get_num_threads", "keep_blas_single", "set_num_interop_threads", "set_num_threads",
+    "get_num_threads", "keep_blas_single", "on_change", "set_num_interop_threads", "set_num_threads",
 ]  # fmt: skip
 
 # functions by library: (set threads, get threads, describe the build); NumPy's wheels rename
@@ -200,7 +200,7 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Set the number of threads for one operation on the CPU.
 
-    BLAS gets the same number, or one once generated kernels compute products.
+    BLAS gets the same number, or one once there are generated kernels, whose threads they become.
 
     Args:
         n: at least 1; 1 is often the fastest for small networks.
@@ -220,6 +220,16 @@ def set_num_threads(n: int) -> None:
     _threads = _checked("set_num_threads", n)
     if not _blas_single:
         _set_blas_threads(_threads)
+    for call in _observers:
+        call()
+
+
+def on_change(call) -> None:
+    """Call this function, without arguments, whenever `set_num_threads` has been called."""
+    _observers.append(call)
+
+
+_observers: list = []
 
 
 def _set_blas_threads(n: int) -> None:

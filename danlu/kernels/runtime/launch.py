@@ -17,7 +17,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from danlu.backend import threads
 from danlu.kernels.runtime import entry, machine, memory, pool
 
 __all__ = ["Kernel", "direct_calls", "kernel"]
@@ -74,8 +73,6 @@ def kernel(key: tuple, write: Callable[[], str], symbol: str = "task") -> Kernel
     found = _kernels.get(key)
     if found is None:
         return _make(key, write, symbol)
-    if threads._threads != pool._followed:
-        pool.follow()
     return found
 
 
@@ -84,7 +81,6 @@ def _make(key: tuple, write: Callable[[], str], symbol: str) -> Kernel:
         if key not in _kernels:
             pool.ensure()
             memory.install()
-            pool.follow()
             code = machine.load(key, write, (symbol,))
             _kernels[key] = Kernel(str(key[0]), code, symbol)
         return _kernels[key]

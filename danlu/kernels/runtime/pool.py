@@ -24,7 +24,7 @@ import threading
 from danlu.backend import threads
 from danlu.kernels.runtime import entry, machine
 
-__all__ = ["MAX_THREADS", "POOL", "ensure", "follow", "stop", "thread_count"]
+__all__ = ["MAX_THREADS", "POOL", "ensure", "stop", "thread_count"]
 
 # scratch memory of kernels is cut by thread number, so there is a largest one
 MAX_THREADS = 64
@@ -352,7 +352,7 @@ _ASYNCHRONOUS = signal.valid_signals() - {
 
 def ensure() -> Pool:
     """The pool, made when first asked for, with as many threads as `get_num_threads()` says."""
-    global POOL, _followed
+    global POOL
     if POOL is None:
         with _lock:
             if POOL is None:
@@ -361,11 +361,9 @@ def ensure() -> Pool:
                 if hasattr(os, "register_at_fork"):
                     os.register_at_fork(after_in_child=_after_fork)
                 threads.keep_blas_single()
-                POOL, _followed = pool, threads._threads
+                POOL = pool
+                threads.on_change(_follow)
     return POOL
-
-
-_followed: int | None = None
 
 
 def _wanted() -> int:
@@ -377,12 +375,9 @@ def _wanted() -> int:
     return threads.get_num_threads()
 
 
-def follow() -> None:
-    """Take over what `set_num_threads` has been told since the last call."""
-    global _followed
-    if threads._threads != _followed:
-        _followed = threads._threads
-        ensure().resize(threads.get_num_threads())
+def _follow() -> None:
+    """Take over what `set_num_threads` has been told."""
+    ensure().resize(threads.get_num_threads())
 
 
 def lock() -> threading.RLock:
@@ -400,7 +395,6 @@ def _after_fork() -> None:
 
 def thread_count() -> int:
     """How many threads kernels use now."""
-    follow()
     return ensure().threads
 
 
