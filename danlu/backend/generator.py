@@ -111,6 +111,14 @@ class Generator:
         words = self.words
         return words() << 32 | words()
 
+    def raw_state(self) -> tuple:
+        """The lock under which the state is used, and its address: 624 words of 32 bits and the
+        number of those already drawn, an int32."""
+        if self._bits is None:
+            self._restart()
+        bits = self._bits
+        return bits.lock, bits.ctypes.state_address
+
     def state_bytes(self) -> np.ndarray:
         """The whole state as a uint8 array of 5056 elements, laid out as PyTorch lays it out."""
         if self._bits is None:

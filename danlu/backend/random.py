@@ -9,6 +9,7 @@ in each docstring.
 from __future__ import annotations
 
 import math
+from types import ModuleType
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from danlu.backend.fused import fma
 from danlu.backend.generator import Generator, default_generator
 
 __all__ = [
-    "Generator", "bernoulli", "cast", "cauchy", "default_generator", "exponential", "fill",
+    "Generator", "below_53_bits", "bernoulli", "cast", "cauchy", "default_generator", "exponential", "fill",
     "geometric", "integers", "integers_below_limit", "integers_of_64_bits", "log_normal",
     "memory_axes", "multinomial", "normal", "poisson", "randperm", "uniform",
 ]  # fmt: skip
@@ -26,6 +27,15 @@ _F32 = np.dtype(np.float32)
 _F64 = np.dtype(np.float64)
 _WIDE_RANGE = 1 << 28  # ranges from here on take two words, to keep the skew of the remainder small
 _MASK_53 = (1 << 53) - 1
+
+# Faster functions for draws of NumPy's dtypes, by the names `uniform`, `normal`, `ones`,
+# `integers` and `permutation`; each gives None where it is not for it. `danlu.kernels.random`,
+# which this storey does not know, is put here when it is loaded.
+machine: ModuleType | None = None
+
+
+def _by_machine(name: str, *arguments):
+    return None if machine is None else getattr(machine, name)(*arguments)
 
 
 def memory_axes(array: np.ndarray) -> list[int]:
@@ -63,12 +73,18 @@ def _words_53(generator: Generator, n: int) -> np.ndarray:
 
 
 def _uniform_float64(generator: Generator, n: int) -> np.ndarray:
+    drawn = _by_machine("uniform", generator, n, _F64)
+    if drawn is not None:
+        return drawn
     values = _words_53(generator, n).astype(_F64)
     values *= 2.0**-53
     return values
 
 
 def _uniform_float32(generator: Generator, n: int) -> np.ndarray:
+    drawn = _by_machine("uniform", generator, n, _F32)
+    if drawn is not None:
+        return drawn
     words = generator.words(n)
     words &= 0xFFFFFF
     values = words.astype(np.int32).astype(_F32)
@@ -92,6 +108,9 @@ def uniform(generator, shape, dtype, low: float = 0.0, high: float = 1.0) -> np.
     n = math.prod(shape)
     if n == 0:
         return np.empty(shape, dtype)
+    drawn = _by_machine("uniform", generator, n, dtype, low, high)
+    if drawn is not None:
+        return drawn.reshape(shape)
     if n > _CHUNK:
         # temporaries that stay in the cache: 16 million numbers in a third of the time
         values = np.empty(n, dtype)
@@ -134,6 +153,9 @@ def normal(
         return np.empty(shape, dtype)
     if n < 16 or not contiguous:
         return cast(_scaled(_normal_pairs(generator, n), mean, std), dtype).reshape(shape)
+    drawn = _by_machine("normal", generator, n, dtype, mean, std)
+    if drawn is not None:
+        return cast(drawn, dtype).reshape(shape)
     tail = n % 16
     whole = n - tail
     transform, draw = box_muller.float32, _uniform_float32
@@ -212,10 +234,18 @@ def bernoulli(generator, shape, dtype, p) -> np.ndarray:
     elif isinstance(p, np.ndarray):
         below = _uniform_float64(generator, n) < p.reshape(-1)
     else:
-        below = _words_53(generator, n) < math.ceil(
-            p * 2.0**53
-        )  # exact: the scaling only moves p's exponent
+        limit = below_53_bits(p)
+        drawn = _by_machine("ones", generator, n, dtype, limit)
+        if drawn is not None:
+            return drawn.reshape(shape)
+        below = _words_53(generator, n) < limit
     return below.astype(dtype).reshape(shape)
+
+
+def below_53_bits(p: float) -> int:
+    """How many of the 2**53 draws are below p; the scaling only moves p's exponent, so this is
+    exact."""
+    return math.ceil(p * 2.0**53)
 
 
 def integers(generator, shape, dtype, low: int, high: int) -> np.ndarray:
@@ -225,6 +255,8 @@ def integers(generator, shape, dtype, low: int, high: int) -> np.ndarray:
     span = high - low
     if span >= _WIDE_RANGE:
         values = _words_64(generator, n) % np.uint64(span)
+    elif (drawn := _by_machine("integers", generator, n, low, span)) is not None:
+        return cast(drawn, dtype).reshape(shape)
     else:
         words = generator.words(n).astype(np.uint32)
         words -= (
@@ -261,6 +293,9 @@ def randperm(generator, n: int) -> np.ndarray:
     and `i + w % (n - i)`."""
     if n < 2:
         return np.arange(n)
+    drawn = _by_machine("permutation", generator, n)
+    if drawn is not None:
+        return drawn
     step = np.arange(n - 1)
     words = generator.words(n - 1)
     words %= np.arange(n, 1, -1, dtype=np.uint64)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from danlu.backend import random
+from danlu.kernels import random as machine
 from danlu.ops.binary import mul
-from danlu.ops.registry import ns
+from danlu.ops.registry import Array, ns, operator
 from danlu.tensor import wrap
+
+machine.install()
 
 _SELU_LIMIT = 1.7580993408473766  # -alpha * scale of SELU: what a dropped unit is set to
 
@@ -30,11 +35,24 @@ def feature_shape(shape):
     return tuple(shape[:2]) + (1,) * (len(shape) - 2)
 
 
+@operator(method=False, name="Mul")
+def _multiplied(input: Array, noise: Array, product):
+    """`input * noise`, which came together with the noise."""
+    return product
+
+
+_multiplied.vjps(input=lambda g, noise: g * noise)
+
+
 def dropped(input, p, by_feature=False):
     """Zero elements (or channels) with probability p and divide the others by 1 - p."""
     array = input._array
     if p == 1:
         return mul(input, wrap(ns(array).zeros_like(array)))
+    if array.__class__ is np.ndarray and not by_feature:
+        drawn = machine.dropout(random.default_generator, array, p)
+        if drawn is not None:
+            return _multiplied(input, wrap(drawn[0]), drawn[1])
     noise = keep_mask(array, p, feature_shape(array.shape) if by_feature else None)
     noise /= array.dtype.type(1 - p)
     return mul(input, wrap(noise))
@@ -42,8 +60,7 @@ def dropped(input, p, by_feature=False):
 
 def alpha_dropped(input, p, by_feature=False):
     """Set elements (or channels) to SELU's lower limit with probability p, keeping mean and
-    variance
-    (Klambauer et al. 2017, section 3)."""
+    variance (Klambauer et al. 2017, section 3)."""
     array = input._array
     if p == 1:
         return mul(input, wrap(ns(array).zeros_like(array)))

@@ -9,8 +9,11 @@ import numpy as np
 from danlu.backend import dtypes
 from danlu.backend import random as draws
 from danlu.backend.random import Generator, default_generator
+from danlu.kernels import random as machine
 from danlu.ops.registry import scalar_name
 from danlu.tensor import Tensor
+
+machine.install()
 
 __all__ = [
     "FLOATS", "INTEGERS", "fill_bernoulli", "fill_cauchy", "fill_exponential", "fill_geometric",
