@@ -26,7 +26,7 @@ def _identity(g):
 
 # ---------------------------------------------------------------- arithmetic
 # `alpha` makes add and sub operators of three parameters; the common call without it takes these.
-@operator(promote="same", method=("__add__", "__radd__"), name="Add")
+@operator(promote="same", method=("__add__", "__radd__"), name="Add", ufunc=np.add)
 def plain_add(input: Array, other: Array):
     """input + other."""
     return input + other
@@ -35,7 +35,7 @@ def plain_add(input: Array, other: Array):
 plain_add.vjps(input=_identity, other=_identity)
 
 
-@operator(promote="same", method=("__sub__",), name="Sub")
+@operator(promote="same", method=("__sub__",), name="Sub", ufunc=np.subtract)
 def plain_sub(input: Array, other: Array):
     """input - other."""
     return _subtract(input, other)
@@ -56,7 +56,7 @@ def _subtract(a, b):
     return a - b
 
 
-@operator(promote="same", inplace=True)
+@operator(promote="same", inplace=True, ufunc=np.add)
 def add(input: Array, other: Array, *, alpha=1):
     """input + alpha * other."""
     return input + other if alpha == 1 else input + _scaled(other, alpha)
@@ -65,7 +65,7 @@ def add(input: Array, other: Array, *, alpha=1):
 add.vjps(input=_identity, other=lambda g, alpha: g if alpha == 1 else g * alpha)
 
 
-@operator(promote="same", inplace=True, method=("sub", "subtract"))
+@operator(promote="same", inplace=True, method=("sub", "subtract"), ufunc=np.subtract)
 def sub(input: Array, other: Array, *, alpha=1):
     """input - alpha * other."""
     return _subtract(input, other if alpha == 1 else _scaled(other, alpha))
@@ -82,7 +82,10 @@ def _scaled(other, alpha):
     return other * (weak(alpha, other) if hasattr(other, "dtype") else alpha)
 
 
-@operator(promote="same", inplace=True, method=("mul", "multiply", "__mul__", "__rmul__"))
+@operator(
+    promote="same", inplace=True, method=("mul", "multiply", "__mul__", "__rmul__"),
+    ufunc=np.multiply,
+)  # fmt: skip
 def mul(input: Array, other: Array):
     """input * other."""
     return input * other
@@ -94,7 +97,10 @@ mul.vjps(
 )
 
 
-@operator(promote="float", method=("true_divide", "__truediv__"), name="Div", inplace=True)
+@operator(
+    promote="float", method=("true_divide", "__truediv__"), name="Div", inplace=True,
+    ufunc=np.divide,
+)  # fmt: skip
 def true_divide(input: Array, other: Array):
     """input / other; integers become floats."""
     if other.__class__ in NUMBERS:

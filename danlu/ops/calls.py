@@ -9,13 +9,16 @@ import numpy as np
 
 from danlu.autograd.grad_mode import state
 from danlu.backend import dtypes
+from danlu.kernels.fused.elementwise import call as on_all_threads
 from danlu.ops.messages import not_tensor, scalar_name, translated
 from danlu.ops.promotion import promoted_arrays
 from danlu.tensor import Tensor, wrap
 
-__all__ = ["NUMBERS", "arrays_of", "binary", "fixes", "general", "unary", "write_out"]
+__all__ = ["LARGE", "NUMBERS", "arrays_of", "binary", "fixes", "general", "unary", "write_out"]
 
 NUMBERS = frozenset((float, int, bool, complex))
+# Elements from which on a function of NumPy's is looked up among the generated ones.
+LARGE = 1 << 15
 _ndarray = np.ndarray
 
 
@@ -55,7 +58,10 @@ def unary(op):
         if to_float and array.dtype.kind in "biu":
             array = array.astype(dtypes.get_default_dtype().numpy)
         try:
-            result = fn(array)
+            if array.size < LARGE or op.ufunc is None or array.dtype.kind != "f":
+                result = fn(array)
+            else:
+                result = on_all_threads(op.ufunc, array)
         except TypeError as error:
             raise translated(op, (array,), error) from None
         if result.__class__ is not _ndarray:
@@ -99,12 +105,18 @@ def binary(op, dunder=False):
             if kind != "f" or b.__class__ is complex:
                 return general(input, other, out=out)
             try:
-                result = fn(a, b)
+                if a.size < LARGE or op.ufunc is None:
+                    result = fn(a, b)
+                else:
+                    result = on_all_threads(op.ufunc, a, b)
             except TypeError as error:
                 raise translated(op, (a, b), error) from None
         elif a.dtype is b.dtype and not (to_float and a.dtype.kind in "biu"):
             try:
-                result = fn(a, b)
+                if a.size < LARGE or op.ufunc is None or a.dtype.kind != "f":
+                    result = fn(a, b)
+                else:
+                    result = on_all_threads(op.ufunc, a, b)
             except (ValueError, TypeError) as error:
                 raise translated(op, (a, b), error) from None
         else:

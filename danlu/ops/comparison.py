@@ -26,8 +26,9 @@ def _comparison(name, ufunc, word, aliases=()):
     body.__name__ = name
     body.__doc__ = f"Where input {word} other, as bools."
     return operator(
-        promote="same", inplace=True, differentiable=False, method=(name, f"__{name}__", *aliases)
-    )(body)
+        promote="same", inplace=True, differentiable=False, method=(name, f"__{name}__", *aliases),
+        ufunc=ufunc,
+    )(body)  # fmt: skip
 
 
 eq = _comparison("eq", np.equal, "equals")

@@ -6,6 +6,9 @@ class axis, which is axis 1 (axis 0 of a single sample), to the end and back."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from danlu.kernels.fused import cross_entropy as kernels
 from danlu.ops.checks import require_classes, require_floating, require_reduction
 from danlu.ops.registry import Array, ns, operator
 
@@ -145,16 +148,14 @@ def sample_shares(like: Array, target: Array, weight: Array | None, ignore_index
     return shares / shares.sum() if reduction == "mean" else shares
 
 
-def _loss_of_rows(rows, target, weight, ignore_index, reduction, may_ignore):
-    """The reduced loss of log-probabilities."""
+def _reduced(losses, rows, target, weight, ignore_index, reduction, may_ignore):
+    """The loss of all samples from that of each."""
     require_reduction(reduction)
-    samples = ns(rows).arange(rows.shape[0])
     if weight is None and not may_ignore and reduction != "none":
-        total = -rows[samples, target].sum()
+        total = losses.sum()
         return total / rows.dtype.type(target.size) if reduction == "mean" else total
-    picked = rows[samples, target % rows.shape[1]]
     shares = sample_shares.on(rows, target, weight, ignore_index, reduction)
-    losses = ns(rows).where(target == ignore_index, rows.dtype.type(0), -picked) * shares
+    losses = ns(rows).where(target == ignore_index, rows.dtype.type(0), losses) * shares
     return losses if reduction == "none" else losses.sum()
 
 
@@ -174,8 +175,9 @@ def class_nll(
     """-input[n, target[n]], weighted by class."""
     require_floating(input, "nll_loss_out_frame")
     may_ignore = _check(input, target, weight, ignore_index)
-    rows = class_rows(input)
-    loss = _loss_of_rows(rows, target.reshape(-1), weight, ignore_index, reduction, may_ignore)
+    rows, flat = class_rows(input), target.reshape(-1)
+    losses = -rows[ns(rows).arange(rows.shape[0]), flat % rows.shape[1]]
+    loss = _reduced(losses, rows, flat, weight, ignore_index, reduction, may_ignore)
     return loss.reshape(target.shape) if reduction == "none" else loss
 
 
@@ -192,31 +194,35 @@ def _(g, input, target, weight, ignore_index, reduction):
 def class_cross_entropy(
     input: Array, target: Array, weight: Array | None, ignore_index=-100, reduction="mean"
 ):
-    """-log_softmax(input)[n, target[n]], weighted by class; also the log-probabilities, for the
-    gradient."""
+    """-log_softmax(input)[n, target[n]], weighted by class; also each row's maximum and the
+    logarithm of its sum of exponentials, for the gradient."""
     require_floating(input, "log_softmax_lastdim_kernel_impl")
     may_ignore = _check(input, target, weight, ignore_index)
-    rows = class_rows(input)
-    xp = ns(input)
+    rows, flat = class_rows(input), target.reshape(-1)
     if rows.size:
-        rows = rows - rows.max(axis=1, keepdims=True)
-        rows -= xp.log(xp.exp(rows).sum(axis=1, keepdims=True))
-    loss = _loss_of_rows(rows, target.reshape(-1), weight, ignore_index, reduction, may_ignore)
-    return (loss.reshape(target.shape) if reduction == "none" else loss), rows
+        losses, largest, log_total = kernels.cross_entropy(rows, flat)
+    else:
+        losses, largest, log_total = rows.sum(axis=1), rows.sum(axis=1), rows.sum(axis=1)
+    loss = _reduced(losses, rows, flat, weight, ignore_index, reduction, may_ignore)
+    return (loss.reshape(target.shape) if reduction == "none" else loss), largest, log_total
 
 
 @class_cross_entropy.vjp
-def _(g, out1, input_shape, target, weight, ignore_index, reduction):
-    g_loss, g_rows = g
-    rows = out1
+def _(g, out1, out2, input, target, weight, ignore_index, reduction):
+    # The maxima are constants here: log-probabilities do not change with them, so that second
+    # derivatives may leave out this way through the shift if they leave it out everywhere.
+    g_loss, _, g_log_total = g
+    rows, flat, largest, log_total = class_rows(input), target.reshape((-1,)), out1, out2
     grad = None
     if g_loss is not None:
-        flat = target.reshape((-1,))
         each = _per_sample(g_loss, rows, flat, weight, ignore_index, reduction)
-        if len(each.shape):
-            each = each.reshape((-1, 1))
-        grad = softmax_residual.on(rows, flat) * each
-    if g_rows is not None:  # reached by second derivatives alone
-        through = g_rows - ns(g_rows).exp(rows) * g_rows.sum(axis=1, keepdims=True)
+        if isinstance(each, (np.ndarray, np.generic)):
+            grad = kernels.cross_entropy_backward(rows, flat, largest, log_total, np.asarray(each))
+        else:
+            if len(each.shape):
+                each = each.reshape((-1, 1))
+            grad = softmax_residual.on(rows - largest - log_total, flat) * each
+    if g_log_total is not None:  # reached by second derivatives alone
+        through = ns(g_log_total).exp(rows - largest - log_total) * g_log_total
         grad = through if grad is None else grad + through
-    return from_class_rows(grad, input_shape), None, None
+    return from_class_rows(grad, input.shape), None, None

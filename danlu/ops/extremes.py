@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.ops.reduction import axes, axis, restore
+from danlu.kernels.fused import reduction as kernels
+from danlu.ops.reduction import LARGE, axes, axis, restore
 from danlu.ops.registry import Array, composite, ns, operator, return_type, write_out
 from danlu.ops.scatter import scatter_zeros
 
@@ -103,8 +104,10 @@ max = _extreme("max", np.max, np.argmax)
 min = _extreme("min", np.min, np.argmin)
 
 
-def _amaxmin(name, reduce):
+def _amaxmin(name, reduce, kernel):
     def body(input: Array, dim=(), keepdim=False):
+        if input.size >= LARGE and input.dtype.char in "fd":
+            return np.asarray(kernel(input, axes(dim, input.ndim), keepdim))
         return reduce(input, axis=axes(dim, input.ndim), keepdims=keepdim)
 
     body.__name__ = name
@@ -121,8 +124,8 @@ def _amaxmin(name, reduce):
     return op
 
 
-amax = _amaxmin("amax", np.max)
-amin = _amaxmin("amin", np.min)
+amax = _amaxmin("amax", np.max, kernels.largest)
+amin = _amaxmin("amin", np.min, kernels.smallest)
 _pair_aminmax = return_type("aminmax", ("min", "max"))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from danlu.autograd.grad_mode import state
 from danlu.autograd.node import LEAF
 from danlu.backend import dtypes
-from danlu.ops.calls import arrays_of, fixes
+from danlu.ops.calls import LARGE, arrays_of, fixes
 from danlu.ops.messages import not_tensor, scalar_name, translated
 from danlu.ops.promotion import promoted_arrays
 from danlu.tensor import SHARED_ELEMENTS, check_writable, publish_method, rebase_history, wrap
@@ -76,6 +76,30 @@ def _is_weak(array, number) -> bool:
     return array.dtype.kind == "f" and number.__class__ in (float, int)
 
 
+def _updates(op, target, arrays, params) -> bool:
+    """Change a large target in place in one pass, where nothing but its values changes; whether that
+    was done."""
+    if op.update is None or params not in ((), (1,)) or target.dtype.kind != "f":
+        return False
+    if not target.flags.writeable or 0 in target.strides:
+        return False
+    others = arrays[1:]
+    for each in others:
+        if each.__class__ in (float, int):
+            continue
+        if getattr(each, "dtype", None) is not target.dtype or each.shape != target.shape:
+            return False
+    op.update(target, *others)
+    return True
+
+
+def _recorded(op, written, needs, tracked, arrays, params, originals) -> None:
+    node = op.record(needs, tracked, arrays, params, written._array, (written._writes,))
+    if op.promote is not None:
+        node.fix = fixes(arrays, originals)
+    rebase_history(written, node)
+
+
 def in_place_call(op):
     fn = op.fn
     promote = op.promote
@@ -105,6 +129,11 @@ def in_place_call(op):
         record = True in needs
         if record and op.plan(needs).saves_arrays:
             arrays, tracked = _kept(self, arrays, tracked, op.plan(needs).saves_first)
+        if target.size >= LARGE and _updates(op, target, arrays, params):
+            self._writes[0] += 1
+            if record:
+                _recorded(op, self, needs, tracked, arrays, params, originals)
+            return self
         try:
             result = fn(*arrays, *params)
         except (ValueError, TypeError) as error:
@@ -127,10 +156,7 @@ def in_place_call(op):
             raise RuntimeError(SHARED_ELEMENTS) from None
         self._writes[0] += 1
         if record:
-            node = op.record(needs, tracked, arrays, params, target, (self._writes,))
-            if promote is not None:
-                node.fix = fixes(arrays, originals)
-            rebase_history(self, node)
+            _recorded(op, self, needs, tracked, arrays, params, originals)
         return self
 
     call_inplace.__name__ = op.name + "_"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from math import prod
 
+from danlu.kernels import normalization as kernels
+from danlu.kernels.fused import normalization as fused
 from danlu.ops.checks import require_floating
 from danlu.ops.registry import Array, ns, operator
 
@@ -90,10 +92,6 @@ def check_normalized_shape(input, normalized_shape, weight, bias):
         )
 
 
-def _last_axes(count):
-    return tuple(range(-count, 0))
-
-
 @operator(method=False, name="NativeLayerNorm")
 def native_layer_norm(
     input: Array, weight: Array | None, bias: Array | None, normalized_shape, eps
@@ -101,28 +99,22 @@ def native_layer_norm(
     """Standardise over the last axes; returns the result, the mean and the scale."""
     check_normalized_shape(input, normalized_shape, weight, bias)
     require_floating(input, "LayerNormKernelImpl")
-    out, mean, _, scale = _standardized(input, _last_axes(len(normalized_shape)), eps)
-    return _affine(out, weight, bias, normalized_shape), mean, scale
+    return fused.layer_norm(input, weight, bias, len(normalized_shape), float(eps))
 
 
 @native_layer_norm.vjp
 def _(needs, g, out1, out2, input, weight, normalized_shape):
     g_out, g_mean, g_scale = g
     mean, scale = out1, out2
-    axes = _last_axes(len(normalized_shape))
-    standardized = (input - mean) * scale
+    count = len(normalized_shape)
     grad_input = grad_weight = grad_bias = None
     if g_out is not None:
-        leading = tuple(range(len(input.shape) - len(normalized_shape)))
-        if needs[0]:
-            inner = g_out if weight is None else g_out * weight
-            grad_input = _through_standardized(inner, standardized, scale, axes)
-        if needs[1]:
-            grad_weight = g_out * standardized
-            grad_weight = grad_weight.sum(axis=leading) if leading else grad_weight
-        if needs[2]:
-            grad_bias = g_out.sum(axis=leading) if leading else g_out
-    if needs[0]:
+        grad_input, grad_weight, grad_bias = fused.layer_norm_backward(
+            g_out, input, weight, mean, scale, count, needs
+        )
+    if needs[0] and not (g_mean is None and g_scale is None):
+        standardized = (input - mean) * scale
+        axes = tuple(range(-count, 0))
         grad_input = _through_statistics(grad_input, g_mean, g_scale, standardized, scale, axes)
     return grad_input, grad_weight, grad_bias
 
@@ -131,28 +123,12 @@ def _(needs, g, out1, out2, input, weight, normalized_shape):
 def native_rms_norm(input: Array, weight: Array | None, normalized_shape, eps):
     """x / sqrt(mean(x^2) + eps) over the last axes."""
     check_normalized_shape(input, normalized_shape, weight, None)
-    axes = _last_axes(len(normalized_shape))
-    square = (input * input).sum(axis=axes, keepdims=True) / prod(normalized_shape)
-    out = input * (1 / ns(input).sqrt(square + eps))
-    return out if weight is None else out * weight
+    return fused.rms_norm(input, weight, len(normalized_shape), float(eps))
 
 
 @native_rms_norm.vjp
 def _(needs, g, input, weight, normalized_shape, eps):
-    axes = _last_axes(len(normalized_shape))
-    count = prod(normalized_shape)
-    scale = ((input * input).sum(axis=axes, keepdims=True) / count + eps) ** -0.5
-    standardized = input * scale
-    inner = g if weight is None else g * weight
-    grad_input = grad_weight = None
-    if needs[0]:
-        slope = (inner * standardized).sum(axis=axes, keepdims=True) / count
-        grad_input = (inner - standardized * slope) * scale
-    if needs[1]:
-        leading = tuple(range(len(input.shape) - len(normalized_shape)))
-        grad_weight = g * standardized
-        grad_weight = grad_weight.sum(axis=leading) if leading else grad_weight
-    return grad_input, grad_weight
+    return fused.rms_norm_backward(g, input, weight, len(normalized_shape), float(eps), needs)
 
 
 # ------------------------------------------------------------------------------ batch norm
@@ -169,6 +145,10 @@ def batch_norm_training(input: Array, weight: Array | None, bias: Array | None, 
     """Standardise each channel by the batch's own statistics; returns the result, the mean and
     the scale."""
     require_floating(input, "batch_norm")
+    found = kernels.batch_norm(input, weight, bias, eps)
+    if found is not None:
+        out, mean, scale = found
+        return out, mean.reshape(_channels(input.shape)), scale.reshape(_channels(input.shape))
     out, mean, _, scale = _standardized(input, _all_but_channels(input.ndim), eps)
     return _affine(out, weight, bias, _channels(input.shape)), mean, scale
 
@@ -177,6 +157,10 @@ def batch_norm_training(input: Array, weight: Array | None, bias: Array | None, 
 def _(needs, g, out1, out2, input, weight):
     g_out, g_mean, g_scale = g
     mean, scale = out1, out2
+    if g_mean is None and g_scale is None:
+        found = kernels.batch_gradients(g_out, input, weight, mean, scale, needs[0])
+        if found is not None:
+            return found
     axes = _all_but_channels(len(input.shape))
     standardized = (input - mean) * scale
     grad_input = grad_weight = grad_bias = None
@@ -206,6 +190,9 @@ def batch_norm_inference(
     shift = -mean * scale
     if bias is not None:
         shift += bias
+    out = kernels.affine(input, scale, shift)
+    if out is not None:
+        return out
     out = input * scale.reshape(shape).astype(input.dtype)
     out += shift.reshape(shape)
     return out
@@ -232,6 +219,10 @@ def native_group_norm(input: Array, weight: Array | None, bias: Array | None, nu
     """Standardise each group of channels of each sample; returns the result, the mean and the
     scale."""
     require_floating(input, "GroupNormKernelImpl")
+    found = kernels.group_norm(input, weight, bias, num_groups, eps)
+    if found is not None:
+        out, mean, scale = found
+        return out, mean[..., None], scale[..., None]
     size = prod(input.shape[1:]) // num_groups
     grouped = input.reshape((input.shape[0], num_groups, size))  # (N, C, *) -> (N, G, C/G *)
     out, mean, _, scale = _standardized(grouped, (2,), eps)
@@ -242,6 +233,10 @@ def native_group_norm(input: Array, weight: Array | None, bias: Array | None, nu
 def _(needs, g, out1, out2, input, weight, num_groups):
     g_out, g_mean, g_scale = g
     mean, scale = out1, out2
+    if g_mean is None and g_scale is None:
+        found = kernels.group_gradients(g_out, input, weight, mean, scale, num_groups, needs[0])
+        if found is not None:
+            return found
     shape = tuple(input.shape)
     groups = (shape[0], num_groups, prod(shape[1:]) // num_groups)
     standardized = (input.reshape(groups) - mean) * scale

@@ -7,9 +7,13 @@ from math import prod as product
 import numpy as np
 
 from danlu.backend import dtypes
+from danlu.kernels.fused import reduction as kernels
 from danlu.ops.binary import true_divide
 from danlu.ops.pointwise import _conj
 from danlu.ops.registry import Array, composite, dimension_error, ns, operator
+
+# Elements from which on a reduction asks whether generated code pays.
+LARGE = 1 << 17
 
 __all__ = [
     "all", "any", "count_nonzero", "logsumexp", "mean", "nanmean", "nansum", "prod", "std",
@@ -76,6 +80,8 @@ def restore(g, shape, dim, keepdim):
 
 def total(input, where, keepdim, kind=None):
     """The sum over dimensions; 16-bit numbers are added up in 32 bits."""
+    if input.size >= LARGE and kind is None and input.dtype.char in "fd":
+        return np.asarray(kernels.total(input, where, keepdim))
     if input.dtype.itemsize == 2 and input.dtype.kind in "fV" and kind is None:
         found = input.sum(axis=where, dtype=np.float32, keepdims=keepdim)
         return np.asarray(found).astype(input.dtype)
@@ -92,7 +98,7 @@ def sum(input: Array, dim=None, keepdim=False, *, dtype=None):
         dtype: of the result; integers and bools are summed in int64 otherwise.
     """
     kind = summed_type(input, dtype)
-    if dim is None and not keepdim and input.dtype.kind == "f":
+    if dim is None and not keepdim and input.dtype.kind == "f" and input.size < LARGE:
         return np.add.reduce(input, None, kind)
     return total(input, axes(dim, input.ndim), keepdim, kind)
 
@@ -134,7 +140,7 @@ def mean(input: Array, dim=None, keepdim=False, *, dtype=None):
     """
     _need_float("mean", input, dtype)
     kind = numpy_type(dtype)
-    if dim is None and not keepdim and input.dtype.kind == "f":
+    if dim is None and not keepdim and input.dtype.kind == "f" and input.size < LARGE:
         whole = np.add.reduce(input, None, kind)
         return whole / input.size if input.size else whole * np.nan
     where = axes(dim, input.ndim)

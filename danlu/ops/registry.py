@@ -5,12 +5,14 @@ the tape's node. See docs/internals.md for what a definition may say."""
 
 from __future__ import annotations
 
+from functools import partial
 from types import FunctionType
 
 import numpy as np
 
 from danlu.autograd import anomaly
 from danlu.autograd.node import sequence
+from danlu.kernels.fused import updates
 from danlu.ops.calls import NUMBERS, binary, general, unary, write_out
 from danlu.ops.inplace import in_place_call
 from danlu.ops.messages import dimension_error, scalar_name
@@ -58,7 +60,8 @@ class Operator:
     __slots__ = (
         "call", "defaults", "differentiable", "fn", "general", "is_list", "joint", "keyword_only",
         "name", "node", "node_name", "optional", "parameters", "per_input", "plans",
-        "promote", "returns", "space", "tails", "tensors", "to_float", "users", "view",
+        "promote", "returns", "space", "tails", "tensors", "to_float", "ufunc", "update", "users",
+        "view",
     )  # fmt: skip
 
     def __init__(self, fn, promote, returns, view, differentiable, name, space):
@@ -90,6 +93,8 @@ class Operator:
         self.joint = None
         self.per_input = None
         self.plans: dict = {}
+        # for large arrays: the NumPy function that the body is, and what does it in place
+        self.ufunc = self.update = None
         # setters of the body that the public functions run; ops/quick.py puts machine code there
         self.users: list = []
         self.tails = self._tails()
@@ -187,7 +192,7 @@ _make_node = object.__new__
 # ---------------------------------------------------------------- the decorators
 def operator(
     fn=None, *, promote=None, inplace=False, method=True, space="", name=None, returns=None,
-    view=False, differentiable=True,
+    view=False, differentiable=True, ufunc=None, update=None,
 ):  # fmt: skip
     """Define an operator from a function over arrays; returns the public function over Tensors.
 
@@ -200,6 +205,9 @@ def operator(
         returns: names of the fields of a tuple of results.
         view: results share memory with the first input.
         differentiable: False if no gradient ever flows.
+        ufunc: the NumPy function that the body calls on floating-point arrays; large ones then go to
+            its generated form (kernels/fused/elementwise.py).
+        update: changes a large array in place as the body would; a ufunc has that by itself.
     """
 
     def define(fn):
@@ -208,6 +216,9 @@ def operator(
             fn, promote, return_type(fn.__name__, names, space) if names else None, view,
             differentiable, name, space,
         )  # fmt: skip
+        op.ufunc, op.update = ufunc, update
+        if ufunc is not None and update is None:
+            op.update = partial(updates.update, ufunc)
         op.general = general(op)
         two_operands = op.tensors == 2 == len(op.parameters) and promote and not any(op.optional)
         if op.parameters == ("input",) and op.tensors == 1 and not op.view and not op.returns:
@@ -307,9 +318,10 @@ def elementwise(
     body.__doc__ = doc
     body.__module__ = "danlu"
     body.ufunc = ufunc
-    op = operator(promote=promote, inplace=inplace, differentiable=rule is not None, name=node)(
-        body
-    )
+    op = operator(
+        promote=promote, inplace=inplace, differentiable=rule is not None, name=node,
+        ufunc=ufunc if isinstance(ufunc, np.ufunc) else None,
+    )(body)  # fmt: skip
     if rule is not None:
         op.vjp(rule)
     for alias in aliases:

@@ -3,6 +3,7 @@ overflow."""
 
 from __future__ import annotations
 
+from danlu.kernels.fused import softmax as kernels
 from danlu.ops.checks import require_floating
 from danlu.ops.registry import Array, composite, ns, operator
 
@@ -13,18 +14,15 @@ def softmax_along(input: Array, dim):
     require_floating(input, "softmax_lastdim_kernel_impl")
     if input.size == 0:
         return input.copy()
-    xp = ns(input)
-    out = input - input.max(axis=dim, keepdims=True) if input.ndim else xp.zeros_like(input)
-    out = xp.exp(out)
-    return out / out.sum(axis=dim, keepdims=True) if input.ndim else out
+    return kernels.softmax(input, dim) if input.ndim else ns(input).exp(input - input)
 
 
 @softmax_along.vjp
 def _(g, out, dim):
-    weighted = g * out
-    if not weighted.ndim:
+    if not out.ndim:
+        weighted = g * out
         return weighted - out * weighted
-    return weighted - out * weighted.sum(axis=dim, keepdims=True)
+    return kernels.softmax_backward(g, out, dim)
 
 
 @operator(method=False, name="LogSoftmax")
@@ -33,18 +31,14 @@ def log_softmax_along(input: Array, dim):
     require_floating(input, "log_softmax_lastdim_kernel_impl")
     if input.size == 0:
         return input.copy()
-    xp = ns(input)
-    if not input.ndim:
-        return input - input
-    shifted = input - input.max(axis=dim, keepdims=True)
-    return shifted - xp.log(xp.exp(shifted).sum(axis=dim, keepdims=True))
+    return kernels.log_softmax(input, dim) if input.ndim else input - input
 
 
 @log_softmax_along.vjp
 def _(g, out, dim):
     if not out.ndim:
         return g - g
-    return g - ns(g).exp(out) * g.sum(axis=dim, keepdims=True)
+    return kernels.log_softmax_backward(g, out, dim)
 
 
 def check_dim(ndim, dim):

@@ -1,0 +1,1 @@
+"""Hot functions as kernels: NumPy code that runs as it stands or as fused machine code."""

@@ -1,0 +1,1 @@
+"""From NumPy code to fused loops: tracing, simplification, fusion, buffers, machine code."""

@@ -1,0 +1,148 @@
+"""The graph that a traced function becomes: typed nodes over arrays of known shapes.
+
+Nodes never change and equal nodes are one object, so that common subexpressions are found while the
+graph is built. What a node computes is its `op`:
+
+    leaf        an array in memory: (slot, offset, strides), counted in elements
+    scalar      a Python float given to the call, by number
+    constant    a number
+    iota        0, 1, 2, ... along one axis
+    reduce      (kind, axes), keeping the axes with length 1
+    gather      take_along_axis: values and indices whose length along the axis is 1
+    put         values, indices and what to put there, one element along the axis `info`
+    reshape, transpose          views of computed values (of leaves they are leaves)
+    extern      a NumPy function that is called between the loops
+    anything else               an elementwise function, by NumPy's name, on broadcast operands
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "ELSEWHERE", "SOURCES", "Graph", "Leaf", "Node", "Slot", "Unsupported",
+    "is_elementwise", "number_of",
+]  # fmt: skip
+
+SOURCES = frozenset(("leaf", "scalar", "constant", "iota"))
+# what is not computed inside loops
+ELSEWHERE = frozenset(("reshape", "transpose", "extern"))
+
+
+class Unsupported(Exception):
+    """The traced code does something that is left to NumPy."""
+
+
+class Slot(NamedTuple):
+    """Where an array comes from: an `argument`, an `array` met while tracing, a `temporary`."""
+
+    kind: str
+    number: int
+
+
+class Leaf(NamedTuple):
+    """How a leaf lies in its slot's array, in elements."""
+
+    slot: Slot
+    offset: int
+    strides: tuple[int, ...]
+
+
+class Node:
+    """A value of the graph."""
+
+    __slots__ = ("args", "dtype", "info", "number", "op", "shape")
+
+    def __init__(self, number, op, args, dtype, shape, info):
+        self.number, self.op, self.args = number, op, args
+        self.dtype, self.shape, self.info = dtype, shape, info
+
+    def __repr__(self) -> str:
+        operands = ", ".join(f"%{each.number}" for each in self.args)
+        info = "" if self.info is None else f" {_described(self.info)}"
+        sizes = ", ".join(map(str, self.shape))
+        return f"%{self.number} = {self.op}({operands}){info}: {self.dtype.name}[{sizes}]"
+
+
+def _described(info) -> str:
+    if isinstance(info, Leaf):
+        return f"{info.slot.kind} {info.slot.number}, offset {info.offset}, strides {info.strides}"
+    return str(info)
+
+
+def is_elementwise(node: Node) -> bool:
+    return not (
+        node.op in SOURCES or node.op in ELSEWHERE or node.op == "reduce" or node.op == "gather"
+    )
+
+
+class Graph:
+    """Nodes in the order of their making, which is an order of computation.
+
+    Attributes:
+        arrays: arrays that the traced code took from elsewhere (slots of kind `array`).
+        externs: the functions of `extern` nodes.
+        writes: leaf -> value: what arguments that are updated in place hold in the end.
+    """
+
+    def __init__(self):
+        self.nodes: list[Node] = []
+        self.arrays: list[np.ndarray] = []
+        self.externs: list = []
+        self.writes: dict[Node, Node] = {}
+        self._made: dict[tuple, Node] = {}
+
+    def make(self, op, args, dtype, shape, info=None) -> Node:
+        """The node of this description, an old one if there is one."""
+        key = (op, args, dtype, shape, info, type(info))
+        node = self._made.get(key)
+        if node is None:
+            node = self._made[key] = Node(len(self.nodes), op, args, dtype, shape, info)
+            self.nodes.append(node)
+        return node
+
+    def constant(self, value, dtype: np.dtype) -> Node:
+        """A number; -0.0 and 0.0 are two, and all NaN are one."""
+        value = dtype.type(value)
+        if dtype.kind in "fV" or dtype.name == "bfloat16":
+            return self.make("constant", (), dtype, (), float(value).hex())
+        return self.make("constant", (), dtype, (), int(value))
+
+    def leaf(self, array: np.ndarray, slot: Slot) -> Node:
+        """The leaf of a whole array."""
+        item = array.dtype.itemsize
+        if any(stride % item for stride in array.strides):
+            raise Unsupported(f"strides {array.strides} of {array.dtype.name}")
+        if not array.dtype.isnative:
+            raise Unsupported("bytes in foreign order")
+        strides = tuple(stride // item for stride in array.strides)
+        return self.make("leaf", (), array.dtype, array.shape, Leaf(slot, 0, strides))
+
+    def map(self, op: str, dtype: np.dtype, *args: Node) -> Node:
+        """An elementwise function of broadcast operands."""
+        shape = np.broadcast_shapes(*[each.shape for each in args])
+        return self.make(op, args, np.dtype(dtype), shape)
+
+    def view(self, leaf: Node, look) -> Node | None:
+        """The leaf that `look(array)` makes of a leaf, or None where NumPy would copy."""
+        slot, offset, strides = leaf.info
+        item = leaf.dtype.itemsize
+        # NumPy itself finds the strides, on an array whose memory is never touched
+        anchor = np.empty(1, dtype=f"V{item}")
+        whole = np.lib.stride_tricks.as_strided(
+            anchor, leaf.shape, tuple(stride * item for stride in strides)
+        )
+        try:
+            part = look(whole)
+        except ValueError:  # reshape(copy=False)
+            return None
+        moved = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+        found = Leaf(slot, offset + moved // item, tuple(each // item for each in part.strides))
+        return self.make("leaf", (), leaf.dtype, part.shape, found)
+
+
+def number_of(node):
+    """The Python number of a constant: floats are kept by their digits, which tell -0.0 from 0.0."""
+    return float.fromhex(node.info) if isinstance(node.info, str) else node.info
