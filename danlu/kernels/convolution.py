@@ -1,14 +1,13 @@
 """Convolution in any number of spatial dimensions, its two gradients, and the patches beneath them.
 
-Every function is one matrix product a chunk of samples, between the weights and the input's patches
-(im2col).
-A chunk's patches stay in the cache. They are laid out in whichever of two ways copies the longer
-runs:
+Arrays of float32 take generated machine code where that was measured to pay
+(`danlu.kernels.generated.convolution`). Otherwise every function is one matrix product a chunk of
+samples, between the weights and the input's patches (im2col). A chunk's patches stay in the cache.
+They are laid out in whichever of two ways copies the longer runs:
 
 - channels first, ``(n, C*K, P)``: runs of one output row; best for few channels or wide images;
 - channels last, ``(n*P, K*C)``: runs of one kernel row times all channels; best for many channels
-on small
-  images, where it is 1.5 to 4 times faster.
+  on small images, where it is 1.5 to 4 times faster.
 
 Legend: N samples, C channels in, O channels out, G groups, K kernel positions ("taps"), P output
 positions.
@@ -19,6 +18,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from danlu.kernels.runtime import road
+
+LEAST_WORK = 10_000
+"""Multiplications from which on code is generated. It is two to three times as fast as NumPy at any
+size, but loading it for the first time takes as long as thousands of convolutions so small."""
+_LANES = 64  # at least as many as a register tile is wide
+_READS = 1 << 22  # positions times taps along a dimension, for which generated code makes tables
 CHUNK_BYTES = 1 << 21
 GATHER_BELOW = 2.5
 """With stride 1 the input's gradient is a convolution of the mirrored weights. Up to this ratio of
@@ -100,17 +108,93 @@ def crop_spatial(x, padding, axis=2):
     return pad_spatial(x, [(-before, -after) for before, after in padding], axis)
 
 
-def convolve(x, weight, stride, padding, dilation, groups):
-    """Cross-correlation: ``out[n, o, p] = sum over c, k of weight[o, c, k] * x[n, c, p*stride +
-    k*dilation]``.
+def convolve(x, weight, stride, padding, dilation, groups, bias=None):
+    """Cross-correlation: ``out[n, o, p] = bias[o] + sum over c, k of weight[o, c, k] * x[n, c,
+    p*stride + k*dilation]``.
 
-    x: (N, C, *sizes); weight: (O, C/groups, *kernel); the result: (N, O, *positions).
+    x: (N, C, *sizes); weight: (O, C/groups, *kernel); bias: (O,) or None; the result: (N, O,
+    *positions).
     """
+    positions = output_sizes(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    native = _native(x.shape, weight.shape, positions, (x, weight, bias))
+    if native:
+        return native.convolve(x, weight, bias, positions, stride, padding, dilation, groups)
+    return _add_bias(_convolve(x, weight, positions, stride, padding, dilation, groups), bias)
+
+
+def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
+    """The gradient of `convolve` with respect to its weight, for the gradient `grad` of its
+    result."""
+    shape = (grad.shape[1], x.shape[1] // groups, *kernel)
+    native = _native(x.shape, shape, grad.shape[2:], (x, grad))
+    if native:
+        return native.convolve_weight(grad, x, kernel, stride, padding, dilation, groups)
+    return _convolve_weight(grad, x, shape, stride, padding, dilation, groups)
+
+
+def convolve_input(grad, weight, sizes, stride, padding, dilation, groups, bias=None):
+    """The gradient of `convolve` with respect to its input of spatial `sizes`, plus a bias; the
+    transposed convolution.
+
+    grad: (N, O, *positions); weight: (O, C/groups, *kernel); bias: (C,) or None; the result: (N, C,
+    *sizes).
+    """
+    shape = (grad.shape[0], weight.shape[1] * groups, *sizes)
+    native = _native(shape, weight.shape, grad.shape[2:], (grad, weight, bias))
+    if native:
+        return native.convolve_input(grad, weight, bias, sizes, stride, padding, dilation, groups)
+    return _add_bias(_convolve_input(grad, weight, sizes, stride, padding, dilation, groups), bias)
+
+
+def unfold(x, kernel, stride, padding, dilation):
+    """Every window of `x` as a column: (N, C, *sizes) to (N, C*K, P)."""
+    view = windows(pad_spatial(x, padding), kernel, stride, dilation)
+    positions = math.prod(view.shape[2 + len(kernel) :])
+    return view.reshape(x.shape[0], x.shape[1] * math.prod(kernel), positions)
+
+
+def fold(columns, sizes, kernel, stride, padding, dilation):
+    """The adjoint of `unfold`: columns are added into their windows' places."""
+    xp = columns.__array_namespace__()
+    positions = output_sizes(sizes, kernel, stride, padding, dilation)
+    samples, channels = columns.shape[0], columns.shape[1] // math.prod(kernel)
+    padded = [size + before + after for size, (before, after) in zip(sizes, padding)]
+    result = xp.zeros((samples, channels, *padded), dtype=columns.dtype)
+    spread = columns.reshape(samples, channels, math.prod(kernel), *positions)
+    for number, tap in enumerate(tap_slices(positions, kernel, stride, dilation, lead=2)):
+        result[tap] += spread[:, :, number]
+    return xp.ascontiguousarray(crop_spatial(result, padding))
+
+
+def _native(shape, weight_shape, positions, arrays):
+    """The generated kernels where they pay, for input and weight of these shapes; else None."""
+    area = math.prod(positions)
+    work = shape[0] * math.prod(weight_shape) * area
+    if not work or not road.worth(work, LEAST_WORK):
+        return None
+    if any(a is not None and (type(a) is not np.ndarray or a.dtype != np.float32) for a in arrays):
+        return None
+    channels = max(shape[1], weight_shape[0], _LANES)
+    if channels * max(math.prod(shape[2:]), area) >= 1 << 31:  # the kernels' offsets are 32 bits
+        return None
+    if max(map(math.prod, zip(shape[2:], weight_shape[2:]))) > _READS:
+        return None
+    from danlu.kernels.generated import convolution
+
+    return convolution
+
+
+def _add_bias(out, bias):
+    if bias is not None:
+        out += bias.reshape(-1, *(1,) * (out.ndim - 2))
+    return out
+
+
+def _convolve(x, weight, positions, stride, padding, dilation, groups):
     xp = x.__array_namespace__()
     dtype = x.dtype
     x, weight = _wide(x), _wide(weight)
     kernel = weight.shape[2:]
-    positions = output_sizes(x.shape[2:], kernel, stride, padding, dilation)
     samples, out_channels = x.shape[0], weight.shape[0]
     out = xp.empty((samples, out_channels, math.prod(positions)), dtype=x.dtype)
     if out.size == 0 or weight.size == 0:
@@ -127,14 +211,12 @@ def convolve(x, weight, stride, padding, dilation, groups):
     return out.reshape(samples, out_channels, *positions).astype(dtype, copy=False)
 
 
-def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
-    """The gradient of `convolve` with respect to its weight, for the gradient `grad` of its
-    result."""
+def _convolve_weight(grad, x, shape, stride, padding, dilation, groups):
     xp = x.__array_namespace__()
     dtype = x.dtype
     grad, x = _wide(grad), _wide(x)
     samples, out_channels = grad.shape[:2]
-    shape = (out_channels, x.shape[1] // groups, *kernel)
+    kernel = shape[2:]
     total = xp.zeros((groups, out_channels // groups, math.prod(shape[1:])), dtype=x.dtype)
     if grad.size == 0 or total.size == 0:
         return total.reshape(shape).astype(dtype, copy=False)
@@ -149,12 +231,7 @@ def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
     return total.reshape(shape).astype(dtype, copy=False)
 
 
-def convolve_input(grad, weight, sizes, stride, padding, dilation, groups):
-    """The gradient of `convolve` with respect to its input of spatial `sizes`; the transposed
-    convolution.
-
-    grad: (N, O, *positions); weight: (O, C/groups, *kernel); the result: (N, C, *sizes).
-    """
+def _convolve_input(grad, weight, sizes, stride, padding, dilation, groups):
     xp = grad.__array_namespace__()
     kernel = weight.shape[2:]
     samples, out_channels, *positions = grad.shape
@@ -168,7 +245,7 @@ def convolve_input(grad, weight, sizes, stride, padding, dilation, groups):
         and all(before >= 0 and after >= 0 for before, after in around)
         and math.prod(sizes) * out_channels <= GATHER_BELOW * math.prod(positions) * channels
     ):
-        return convolve(grad, _mirrored(weight, groups), stride, around, dilation, groups)
+        return _convolve(grad, _mirrored(weight, groups), sizes, stride, around, dilation, groups)
     dtype = grad.dtype
     grad, weight = _wide(grad), _wide(weight)
     padded = [size + before + after for size, (before, after) in zip(sizes, padding)]
@@ -202,26 +279,6 @@ def convolve_input(grad, weight, sizes, stride, padding, dilation, groups):
     if last:
         result = xp.moveaxis(result, -1, 1)
     return xp.ascontiguousarray(crop_spatial(result, padding)).astype(dtype, copy=False)
-
-
-def unfold(x, kernel, stride, padding, dilation):
-    """Every window of `x` as a column: (N, C, *sizes) to (N, C*K, P)."""
-    view = windows(pad_spatial(x, padding), kernel, stride, dilation)
-    positions = math.prod(view.shape[2 + len(kernel) :])
-    return view.reshape(x.shape[0], x.shape[1] * math.prod(kernel), positions)
-
-
-def fold(columns, sizes, kernel, stride, padding, dilation):
-    """The adjoint of `unfold`: columns are added into their windows' places."""
-    xp = columns.__array_namespace__()
-    positions = output_sizes(sizes, kernel, stride, padding, dilation)
-    samples, channels = columns.shape[0], columns.shape[1] // math.prod(kernel)
-    padded = [size + before + after for size, (before, after) in zip(sizes, padding)]
-    result = xp.zeros((samples, channels, *padded), dtype=columns.dtype)
-    spread = columns.reshape(samples, channels, math.prod(kernel), *positions)
-    for number, tap in enumerate(tap_slices(positions, kernel, stride, dilation, lead=2)):
-        result[tap] += spread[:, :, number]
-    return xp.ascontiguousarray(crop_spatial(result, padding))
 
 
 def _wide(x):

@@ -30,12 +30,6 @@ _CPP_NAMES = {
 
 
 # ------------------------------------------------------------------------------ operators
-def _with_bias(out, bias):
-    if bias is not None:
-        out += bias.reshape(-1, *(1,) * (out.ndim - 2))
-    return out
-
-
 def _sum_per_channel(g):
     return g.sum(axis=(0, *range(2, len(g.shape))))
 
@@ -43,7 +37,7 @@ def _sum_per_channel(g):
 @operator(method=False, name="Convolution")
 def convolve(input: Array, weight: Array, bias: Array | None, stride, padding, dilation, groups):
     """Batched cross-correlation; one number per dimension, padding as (before, after) pairs."""
-    return _with_bias(kernels.convolve(input, weight, stride, padding, dilation, groups), bias)
+    return kernels.convolve(input, weight, stride, padding, dilation, groups, bias)
 
 
 @convolve.vjp
@@ -63,8 +57,7 @@ def transposed_convolve(
 ):
     """The adjoint of `convolve` in its input, for an input of spatial `sizes`."""
     sizes = tuple(sizes)
-    out = kernels.convolve_input(input, weight, sizes, stride, padding, dilation, groups)
-    return _with_bias(out, bias)
+    return kernels.convolve_input(input, weight, sizes, stride, padding, dilation, groups, bias)
 
 
 @transposed_convolve.vjp
