@@ -1,0 +1,14 @@
+"""What the tests and the examples in docstrings share."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _numpy_on_small_arrays():
+    """Programs that train for long get other functions for small arrays, whose last digits may
+    differ (danlu/ops/quick.py); what a test sees must not depend on the tests before it."""
+    from danlu.ops import quick
+
+    quick.PATIENCE = 1 << 62
