@@ -95,6 +95,18 @@ def test_the_folder_stays_small_and_keeps_what_is_used(folder, monkeypatch):
     assert cache.read("kernel1") is None and cache.read("kernel18") == image
 
 
+def test_the_folder_holds_few_files(folder, monkeypatch):
+    monkeypatch.setattr(cache, "MOST_FILES", 8)
+    monkeypatch.setattr(cache, "_bytes_since_trim", 0)
+    for number in range(12):
+        cache.write(f"kernel{number}", b"x")
+        os.utime(folder / f"kernel{number}.obj", (1e9 + number, 1e9 + number))
+    monkeypatch.setattr(cache, "_bytes_since_trim", 1 << 62)
+    cache.write("one more", b"x")
+    assert cache.info()["kernels"] == 6
+    assert cache.read("one more") == b"x" and cache.read("kernel6") is None
+
+
 def test_many_writers_of_one_file(folder):
     image, wrong = os.urandom(200_000), []
     stop = time.monotonic() + 0.5
