@@ -1,4 +1,4 @@
-"""Matrix products and attention by generated code, in the shapes of a small decoder."""
+"""Matrix products and attention by kernels, most in the shapes of a small decoder."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ def linear_widening(torch):
 def matmul_512(torch):
     a, b = torch.rand(512, 512), torch.rand(512, 512)
     return lambda: a @ b
+
+
+@case("matmul, (1024, 1024)", at_most=1.10)
+def matmul_1024(torch):
+    a, b = torch.rand(1024, 1024), torch.rand(1024, 1024)
+    return lambda: a @ b
+
+
+@case("weight gradient, (2048, 512) transposed by (2048, 128)", at_most=1.10)
+def weight_gradient(torch):
+    grad, x = torch.rand(BATCH * LENGTH, 4 * WIDTH), torch.rand(BATCH * LENGTH, WIDTH)
+    return lambda: grad.T @ x
 
 
 @case("matmul, 64 of (128, 32) by (32, 128)", at_most=1.00)

@@ -6,8 +6,9 @@ import math
 import os
 
 __all__ = [
-    "apply_cpu_limit", "blas_info", "default_num_threads", "get_num_interop_threads",
-    "get_num_threads", "keep_blas_single", "on_change", "set_num_interop_threads", "set_num_threads",
+    "apply_cpu_limit", "blas_info", "blas_product", "default_num_threads",
+    "get_num_interop_threads", "get_num_threads", "keep_blas_single", "on_change",
+    "set_num_interop_threads", "set_num_threads",
 ]  # fmt: skip
 
 # functions by library: (set threads, get threads, describe the build); NumPy's wheels rename
@@ -83,16 +84,17 @@ def default_num_threads() -> int:
 
 # ---------------------------------------------------------------- the BLAS library
 class _Blas:
-    """The BLAS library that NumPy has loaded: its name, its file where known, and its thread
-    switches."""
+    """The BLAS library that NumPy has loaded: its name, its file where known, its thread switches,
+    and its products of matrices by type letter."""
 
-    __slots__ = ("description", "get_threads", "name", "path", "set_threads")
+    __slots__ = ("description", "get_threads", "name", "path", "products", "set_threads")
 
     def __init__(self):
         self.name = "unknown"
         self.path = None
         self.description = None
         self.set_threads = self.get_threads = None
+        self.products = {}
         for path, library in _loaded_libraries():
             if self._found_openblas(library) or self._found_other(library):
                 self.path = path
@@ -110,6 +112,10 @@ class _Blas:
                     describe = library[f"{prefix}openblas_get_config{suffix}"]
                     describe.restype = c_char_p
                     self.description = describe().decode()
+                    for letter in "sd":
+                        symbol = f"{prefix}cblas_{letter}gemm{suffix}"
+                        if hasattr(library, symbol):
+                            self.products[letter] = library[symbol]
                     return True
         return False
 
@@ -174,6 +180,18 @@ def blas_info() -> dict:
         "path": blas.path,
         "threads": None if blas.get_threads is None else int(blas.get_threads()),
     }
+
+
+def blas_product(letter: str) -> tuple[int, int] | None:
+    """(address, bytes of its integers) of the library's `cblas_sgemm` ("s") or `cblas_dgemm` ("d");
+    None of libraries other than OpenBLAS, which do not say how long their integers are."""
+    from ctypes import c_void_p, cast
+
+    blas = _library()
+    if letter not in blas.products:
+        return None
+    address = cast(blas.products[letter], c_void_p).value or 0
+    return address, 8 if "USE64BITINT" in blas.description else 4
 
 
 # ---------------------------------------------------------------- the public switches

@@ -1,9 +1,12 @@
-"""Matrix products of floating-point arrays: generated code from a measured size on, BLAS below it
-and for all else."""
+"""Matrix products of floating-point arrays: on the kernels' threads from a measured size on, block
+by block by BLAS or by generated code, and by NumPy below it and for all else."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +15,7 @@ from danlu.kernels.runtime import road
 __all__ = ["LEAST", "LEAST_VECTOR", "matmul"]
 
 _FLOAT, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-# Multiplications from which generated code pays, the choice itself included: where it takes more
+# Multiplications from which kernels pay, the choice itself included: where the product takes more
 # than one thread, or 25 us of one; fewer where one side is a vector and memory is the limit.
 LEAST, LEAST_VECTOR = 1 << 20, 1 << 18
 
@@ -42,7 +45,7 @@ def matmul(a, b, bias=None, activation=None, out=None):
     columns = b.shape[-1]
     made = None
     if road.worth(a.size * columns, LEAST_VECTOR if 1 in (columns, a.shape[-2]) else LEAST):
-        made = _generated(a, b, bias, relu, out)
+        made = _by_kernel(a, b, bias, relu, out)
     if made is None:
         made = a.dot(b) if a.ndim == 2 == b.ndim else np.matmul(a, b)
         made = _finished(made, bias, relu)
@@ -61,68 +64,202 @@ def _finished(made, bias, relu):
     return made
 
 
-def _generated(a, b, bias, relu, out):
-    """The product by generated code, or None for dtypes, layouts and shapes that it does not take;
-    `out` is used where it fits."""
+def _by_kernel(a, b, bias, relu, out):
+    """The product by a kernel, or None for dtypes, layouts and shapes that none takes; `out` is
+    used where it fits."""
     kind = a.dtype
     if b.dtype is not kind or not (kind is _FLOAT or kind is _DOUBLE):
         return None
     if a.__class__ is not np.ndarray or b.__class__ is not np.ndarray:
         return None
-    depth, columns = b.shape[-2:]
-    if a.shape[-1] != depth or not (a.size and b.size):
-        return None
     if bias is not None and (
-        bias.shape != (columns,) or bias.dtype is not kind or bias.strides[0] != kind.itemsize
+        bias.dtype is not kind or bias.shape != b.shape[-1:] or bias.strides[0] != kind.itemsize
     ):
         return None
-    if b.ndim == 2 < a.ndim and a.flags.c_contiguous:  # one tall matrix
-        made = _generated(a.reshape(-1, depth), b, bias, relu, None)
-        return None if made is None else made.reshape(*a.shape[:-1], columns)
-    leading = _NO_BATCH if a.ndim == 2 == b.ndim else _batch(a, b)
-    if leading is None:
+    way = _way(a.shape, a.strides, b.shape, b.strides, kind.itemsize)
+    if way is None:
         return None
-    shape = (*leading[0], a.shape[-2], columns)
-    if out is None or out.shape != shape or out.dtype is not kind or not out.flags.c_contiguous:
-        out = np.empty(shape, kind)
-    size = kind.itemsize
-    strides = (*a.strides[-2:], *b.strides[-2:])
-    if any(stride % size for stride in strides):
-        return None
-    strides = tuple([stride // size for stride in strides])
-    if shape[-2] == 1 or columns == 1:
-        made = _by_vector(a, b, out, strides)
-        if made is not None:
-            return _finished(made, bias, relu)
-    return _by_blocks(a, b, bias, relu, out, strides, leading)
+    if out is None or out.shape != way.shape or out.dtype is not kind or not out.flags.c_contiguous:
+        out = np.empty(way.shape, kind)
+    scratch = ()
+    if way.scratch:
+        count = 1 if way.tasks == 1 else _thread_count()
+        scratch = (np.empty(count * way.scratch + 64, np.uint8),)
+    if way.is_vector:
+        sums = out if way.parts == 1 else np.empty((way.parts, *way.shape), kind)
+        matrix, x = (a, b) if way.is_column else (b, a)
+        way.kernel(way.tasks, matrix, x, sums, *way.numbers)
+    elif way.parts == 1:
+        way.kernel(way.tasks, a, b, out, bias, int(relu), *way.numbers, *scratch)
+        return out
+    else:
+        sums = np.empty((way.parts, *way.shape), kind)
+        way.kernel(way.tasks, a, b, sums, None, 0, *way.numbers, *scratch)
+    if sums is not out:
+        np.add.reduce(sums, axis=0, out=out)
+    return _finished(out, bias, relu)
 
 
-def _by_blocks(a, b, bias, relu, out, strides, leading):
-    _, outer, inner, steps = leading
-    rows, depth = a.shape[-2:]
-    columns, size = b.shape[-1], a.itemsize
-    kernel, plan_of = _kernel(size)
+# ---------------------------------------------------------------- the choice
+class _Way(NamedTuple):
+    """How products of certain shapes and strides are computed.
+
+    Attributes:
+        kernel, tasks: the callable, and how often its task runs.
+        shape: of the result.
+        parts: results that are added up.
+        numbers: the kernel's arguments behind the arrays and the switch for ReLU.
+        scratch: bytes of memory for one thread.
+        is_vector, is_column: whether one operand is a vector, and whether that is B.
+    """
+
+    kernel: Callable
+    tasks: int
+    shape: tuple[int, ...]
+    parts: int
+    numbers: tuple[int, ...]
+    scratch: int = 0
+    is_vector: bool = False
+    is_column: bool = False
+
+
+class _Product(NamedTuple):
+    """A batch of products; strides and steps count elements.
+
+    Attributes:
+        shape: of the result.
+        rows, depth, columns: of the matrices.
+        strides: a_row, a_depth, b_depth, b_column.
+        outer, inner: lengths of two leading axes.
+        steps: of A along both, then of B.
+    """
+
+    shape: tuple[int, ...]
+    rows: int
+    depth: int
+    columns: int
+    strides: tuple[int, ...]
+    outer: int
+    inner: int
+    steps: tuple[int, ...]
+
+
+@lru_cache(4096)
+def _way(a_shape, a_strides, b_shape, b_strides, size) -> _Way | None:
+    """The fastest way, or None where no kernel takes these arrays."""
+    product = _described(a_shape, a_strides, b_shape, b_strides, size)
+    if product is None:
+        return None
+    if product.rows == 1 or product.columns == 1:
+        found = _by_vector(product, size)
+        if found is not None:
+            return found
+    return _by_blas(product, size) or _by_blocks(product, size)
+
+
+def _described(a_shape, a_strides, b_shape, b_strides, size) -> _Product | None:
+    """None for what no kernel takes: shapes that do not fit, empty arrays, strides that are no
+    multiples of an element, and leading axes that are more than two which cannot be merged."""
+    rows, depth = a_shape[-2:]
+    columns = b_shape[-1]
+    if b_shape[-2] != depth or 0 in a_shape or 0 in b_shape:
+        return None
+    if any(stride % size for stride in (*a_strides, *b_strides)):
+        return None
+    a_steps, b_steps = (
+        [stride // size for stride in strides] for strides in (a_strides, b_strides)
+    )
+    shape, merged = _batch(a_shape[:-2], a_steps[:-2], b_shape[:-2], b_steps[:-2])
+    if shape is None:
+        return None
+    shape = (*shape, rows, columns)
+    if len(merged) == 1 and merged[0][2] == 0 and merged[0][1] == rows * a_steps[-2]:
+        rows, merged = rows * merged[0][0], []  # one tall matrix
+    if len(merged) > 2:
+        return None
+    (outer, *outer_steps), (inner, *inner_steps) = [[1, 0, 0]] * (2 - len(merged)) + merged
+    steps = tuple(step for pair in zip(outer_steps, inner_steps, strict=True) for step in pair)
+    strides = (*a_steps[-2:], *b_steps[-2:])
+    return _Product(shape, rows, depth, columns, strides, outer, inner, steps)
+
+
+def _batch(a_shape, a_steps, b_shape, b_steps):
+    """The shape of the leading axes and, after merging what can be, their (length, step of a, step
+    of b); (None, None) where they do not fit."""
+    try:
+        shape = np.broadcast_shapes(a_shape, b_shape)
+    except ValueError:
+        return None, None
+
+    def spread(lengths, steps):
+        missing = [0] * (len(shape) - len(lengths))
+        axes = zip(lengths, steps, strict=True)
+        return missing + [0 if length == 1 else step for length, step in axes]
+
+    merged: list[list[int]] = []
+    for length, *both in zip(
+        shape, spread(a_shape, a_steps), spread(b_shape, b_steps), strict=True
+    ):
+        if length == 1:
+            continue
+        if merged and merged[-1][1:] == [step * length for step in both]:
+            merged[-1] = [merged[-1][0] * length, *both]
+        else:
+            merged.append([length, *both])
+    return shape, merged
+
+
+# ---------------------------------------------------------------- blocks
+# Where BLAS is faster than our blocks: from this depth on, and from so many multiplications times
+# bytes on. With A in rows the two are within 5 % up to 512 a side, and 1024 a side takes BLAS 10 to
+# 20 % less; with A in columns, which we have to pack, 512 a side takes it 10 % less.
+_DEEP, _LARGE, _LARGE_TURNED = 48, 1 << 30, 1 << 25
+
+
+def _by_blas(product: _Product, size) -> _Way | None:
+    """By BLAS, where it takes the layouts and is faster."""
+    _, rows, depth, columns, strides, outer, inner, _ = product
+    large = _LARGE if strides[1] == 1 else _LARGE_TURNED
+    if depth < _DEEP or rows * depth * columns * size < large:
+        return None
+    a_row, a_depth, b_depth, b_column = strides
+    if not (_is_blas_matrix(a_row, a_depth, rows, depth)
+            and _is_blas_matrix(b_depth, b_column, depth, columns)):  # fmt: skip
+        return None
+    kernel = _blas_kernel(size)
+    if kernel is None:
+        return None
+    from danlu.kernels.generated.matmul_plan import blas_cut
+
+    cut = blas_cut(rows, depth, columns, outer * inner)
+    return _Way(kernel, cut.tasks, product.shape, cut.parts, _numbers(product, cut))
+
+
+def _is_blas_matrix(row_step, column_step, rows, columns) -> bool:
+    """Whether one of the strides is 1, and the other one leads from line to line."""
+    return (column_step == 1 and columns <= row_step < _LONGEST) or (
+        row_step == 1 and rows <= column_step < _LONGEST
+    )
+
+
+_LONGEST = 1 << 31  # of BLAS libraries with short integers
+
+
+def _by_blocks(product: _Product, size) -> _Way:
+    """By generated code."""
+    _, rows, depth, columns, strides, outer, inner, _ = product
+    kernel, plan = _block_kernel(size)
     a_row, a_depth = strides[:2]
     if a_depth == 1:
         packs_a = columns >= _WIDE and depth >= _WIDE
     else:
         packs_a = a_row != 1 or a_depth > _WIDE
     slices = _SLICE if a_depth == 1 and not packs_a else _SHORT_SLICE
-    plan = plan_of(rows, depth, columns, outer * inner, packs_a, slices, strides[3] != 1)
-    sums, part_step = out, 0
-    if plan.parts > 1:
-        sums, part_step = np.empty((plan.parts, *out.shape), out.dtype), out.size
-    is_last = plan.parts == 1
-    scratch = plan.scratch if plan.tasks == 1 else _thread_count() * plan.scratch
-    kernel(
-        plan.tasks, a, b, sums, bias if is_last else None, np.empty(scratch + 64, np.uint8),
-        rows, columns, depth, *strides, columns, inner, *steps, rows * columns,
-        plan.block_rows, plan.block_columns, plan.slice, plan.part, part_step,
-        plan.blocks, plan.together, int(packs_a), int(relu and is_last), plan.scratch,
-    )  # fmt: skip
-    if is_last:
-        return out
-    return _finished(np.add.reduce(sums, axis=0, out=out), bias, relu)
+    cut, slice, scratch = plan(
+        rows, depth, columns, outer * inner, packs_a, slices, strides[3] != 1
+    )
+    numbers = (*_numbers(product, cut), slice, int(packs_a), scratch)
+    return _Way(kernel, cut.tasks, product.shape, cut.parts, numbers, scratch)
 
 
 # Where packing A pays: contiguous rows in a product from this many columns and this depth on,
@@ -132,37 +269,15 @@ _WIDE = 512
 # in the L1 cache, beside what is read of A.
 _SLICE, _SHORT_SLICE = 512, 256
 
-_NO_BATCH = ((), 1, 1, (0, 0, 0, 0))
 
-
-def _batch(a, b):
-    """Leading axes as (shape, outer, inner, steps in elements of a and b along both), or None where
-    they are more than two that cannot be merged."""
-    size = a.itemsize
-    try:
-        shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        return None
-
-    def steps(x):
-        missing = len(shape) + 2 - x.ndim
-        axes = zip(x.shape[:-2], x.strides[:-2], strict=True)
-        return [0] * missing + [0 if length == 1 else stride for length, stride in axes]
-
-    merged: list[list[int]] = []  # length, step of a, step of b
-    for axis in zip(shape, steps(a), steps(b), strict=True):
-        length, *both = axis
-        if length == 1:
-            continue
-        if merged and merged[-1][1:] == [step * length for step in both]:
-            merged[-1] = [merged[-1][0] * length, *both]
-        else:
-            merged.append([length, *both])
-    if len(merged) > 2 or any(step % size for axis in merged for step in axis[1:]):
-        return None
-    merged = [[1, 0, 0]] * (2 - len(merged)) + merged
-    (outer, a_outer, b_outer), (inner, a_inner, b_inner) = merged
-    return shape, outer, inner, tuple(s // size for s in (a_outer, a_inner, b_outer, b_inner))
+def _numbers(product: _Product, cut) -> tuple[int, ...]:
+    """What both kernels of blocks are told behind the arrays and ReLU."""
+    return (
+        product.rows, product.columns, product.depth, *product.strides,
+        product.inner, *product.steps,
+        cut.block_rows, cut.block_columns, cut.part, cut.row_blocks, cut.column_blocks, cut.parts,
+        math.prod(product.shape), cut.blocks, cut.together,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- a matrix and a vector
@@ -170,33 +285,29 @@ _VECTOR_TASK = 1 << 16  # elements of a matrix that are worth a task: 5 to 10 us
 _VECTOR_TASKS = 32
 
 
-def _by_vector(a, b, out, strides):
-    """The product where A is one row or B one column, into `out`; None for batches, and where the
-    matrix has no contiguous rows."""
-    if a.ndim > 2 or b.ndim > 2:
+def _by_vector(product: _Product, size) -> _Way | None:
+    """Where A is one row or B one column; None for batches, and where the matrix has no contiguous
+    rows."""
+    if product.outer * product.inner > 1:
         return None
-    a_row, a_depth, b_depth, b_column = strides
-    (rows, depth), columns = a.shape, b.shape[1]
-    if columns == 1:  # A is the matrix
-        length, matrix, x, x_step = rows, a, b, b_depth
-        along, across = (a_depth, a_row), (a_row, a_depth)
+    a_row, a_depth, b_depth, b_column = product.strides
+    is_column = product.columns == 1
+    if is_column:  # A is the matrix
+        length, x_step, along, across = product.rows, b_depth, a_depth, a_row
     else:
-        length, matrix, x, x_step = columns, b, a, a_depth
-        along, across = (b_depth, b_column), (b_column, b_depth)
-    if along[0] == 1 == x_step:
-        kernel, stride = _vector_kernel("dots", a.itemsize), along[1]
-    elif across[0] == 1:
-        kernel, stride = _vector_kernel("sums", a.itemsize), across[1]
+        length, x_step, along, across = product.columns, a_depth, b_depth, b_column
+    if along == 1 == x_step:
+        kernel, stride = _vector_kernel("dots", size), across
+    elif across == 1:
+        kernel, stride = _vector_kernel("sums", size), along
     else:
         return None
-    block, part, parts, tasks = _vector_plan(length, depth)
-    y = out if parts == 1 else np.empty((parts, *out.shape), out.dtype)
-    kernel(tasks, matrix, x, y, length, depth, stride, x_step, block, part)
-    return out if parts == 1 else np.add.reduce(y, axis=0, out=out)
+    block, part, parts, tasks = _vector_cut(length, product.depth)
+    numbers = (length, product.depth, stride, x_step, block, part)
+    return _Way(kernel, tasks, product.shape, parts, numbers, 0, True, is_column)
 
 
-@lru_cache(4096)
-def _vector_plan(length, depth):
+def _vector_cut(length, depth):
     """(elements of a block, depth of a part, parts, tasks): the depth is cut where the result is
     short."""
     tasks = max(1, min(length * depth // _VECTOR_TASK, _VECTOR_TASKS))
@@ -208,9 +319,24 @@ def _vector_plan(length, depth):
 
 
 # ---------------------------------------------------------------- the kernels
-@lru_cache(None)
-def _kernel(size):
-    """The kernel for elements of this size, and the function that cuts products for it."""
+@cache
+def _blas_kernel(size):
+    """The kernel whose blocks are BLAS's, or None where none is known."""
+    from danlu.kernels.runtime import blas, launch
+
+    type = _type(size)
+    integer = blas.integers(type)
+    if integer is None:
+        return None
+    from danlu.kernels.generated import matmul_blas as writer
+
+    key = ("matmul_blas", type.scalar, integer.scalar)
+    return launch.kernel(key, lambda: writer.write(type, integer)).call
+
+
+@cache
+def _block_kernel(size):
+    """The generated kernel for elements of this size, and what cuts products for it."""
     from danlu.kernels.codegen.target import host
     from danlu.kernels.generated import matmul as writer
     from danlu.kernels.generated.matmul_plan import plan
@@ -220,14 +346,10 @@ def _kernel(size):
     rows, vectors = host().block
     width = vectors * host().lanes(type)
     kernel = launch.kernel(("matmul", type.scalar), lambda: writer.write(type))
-
-    def plan_of(*shape):
-        return plan(rows, width, size, *shape)
-
-    return kernel.call, plan_of
+    return kernel.call, lambda *shape: plan(rows, width, size, *shape)
 
 
-@lru_cache(None)
+@cache
 def _vector_kernel(name, size):
     from danlu.kernels.generated import matmul_vector as writer
     from danlu.kernels.runtime import launch

@@ -1,4 +1,8 @@
-"""Generated matrix products against NumPy's in double precision."""
+"""Matrix products by kernels, generated and BLAS's, against NumPy's in double precision."""
+
+import ctypes
+import multiprocessing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +14,12 @@ import danlu.nn.functional as F
 from danlu.backend import threads
 from danlu.kernels import matmul as kernels
 from danlu.kernels.codegen import target as targets
-from danlu.kernels.codegen.types import DOUBLE, FLOAT
+from danlu.kernels.codegen.types import DOUBLE, FLOAT, I32, I64
 from danlu.kernels.generated import matmul as writer
+from danlu.kernels.generated import matmul_blas as blas_writer
 from danlu.kernels.generated import matmul_vector as vector_writer
-from danlu.kernels.generated.matmul_plan import plan
-from danlu.kernels.runtime import machine, pool, road
+from danlu.kernels.generated.matmul_plan import blas_cut, plan
+from danlu.kernels.runtime import blas, machine, pool, road
 from tests.unit.guarded import guarded
 
 TOLERANCE = {"float32": 3e-6, "float64": 1e-14}
@@ -29,6 +34,26 @@ OTHER_MACHINES = [
 def _native():
     with road.forced("native"):
         yield
+
+
+@pytest.fixture(params=["blas", "blocks"])
+def way(request, monkeypatch):
+    """All products by BLAS that it takes, or none."""
+    kernels._way.cache_clear()
+    if request.param == "blas":
+        if kernels._blas_kernel(4) is None:
+            pytest.skip("NumPy's BLAS is not one that kernels call")
+        for limit in ("_DEEP", "_LARGE", "_LARGE_TURNED"):
+            monkeypatch.setattr(kernels, limit, 1)
+    else:
+        monkeypatch.setattr(kernels, "_blas_kernel", lambda size: None)
+    yield request.param
+    kernels._way.cache_clear()
+
+
+def kernel_of(a, b):
+    """The kernel that multiplies these matrices."""
+    return kernels._way(a.shape, a.strides, b.shape, b.strides, a.itemsize).kernel
 
 
 def laid_out(array, layout):
@@ -61,7 +86,7 @@ def random(generator, shape, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(40))
-def test_products_of_all_layouts(seed, dtype):
+def test_products_of_all_layouts(seed, dtype, way):
     generator = np.random.default_rng(seed)
     rows, depth, columns = (int(size) for size in np.exp(generator.uniform(0, 5, 3)))
     layouts = ["plain", "transposed", "gaps", "backwards"]
@@ -88,13 +113,21 @@ def test_products_of_all_layouts(seed, dtype):
 )
 @pytest.mark.parametrize("left", ["plain", "transposed"])
 @pytest.mark.parametrize("right", ["plain", "transposed"])
-def test_large_products(shape, left, right):
+def test_large_products(shape, left, right, way):
     generator = np.random.default_rng(0)
     rows, depth, columns = shape
     a = laid_out(random(generator, (rows, depth), "float32"), left)
     b = laid_out(random(generator, (depth, columns), "float32"), right)
     bias = random(generator, columns, "float32")
     check(kernels.matmul(a, b, bias, "relu"), a, b, bias, True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 6, 7, 20])
+def test_rows_that_are_packed_in_squares(rows, dtype, way):
+    generator = np.random.default_rng(7)
+    a, b = random(generator, (rows, 517), dtype), random(generator, (517, 530), dtype)
+    check(kernels.matmul(a, b), a, b)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +143,7 @@ def test_large_products(shape, left, right):
         ((40, 33, 20), (40, 20, 33)),
     ],
 )
-def test_batches(a_shape, b_shape):
+def test_batches(a_shape, b_shape, way):
     generator = np.random.default_rng(1)
     a, b = random(generator, a_shape, "float32"), random(generator, b_shape, "float32")
     check(kernels.matmul(a, b), a, b)
@@ -129,7 +162,7 @@ def test_batches_that_cannot_be_merged_go_to_numpy():
 @pytest.mark.parametrize(
     "shape", [(7, 5, 3), (6, 8, 16), (13, 300, 17), (25, 31, 37), (1, 37, 29), (29, 37, 1)]
 )
-def test_memory_beside_the_arrays_is_not_touched(shape, end):
+def test_memory_beside_the_arrays_is_not_touched(shape, end, way):
     generator = np.random.default_rng(2)
     rows, depth, columns = shape
     a = guarded(random(generator, (rows, depth), "float32"), end)
@@ -144,22 +177,24 @@ def test_memory_beside_the_arrays_is_not_touched(shape, end):
         check(kernels.matmul(left, right, None, None, out), a, b)
 
 
-@pytest.mark.parametrize("shape", [(130, 700, 90), (64, 5000, 40), (1, 9000, 30), (700, 900, 1)])
-def test_thread_counts_give_the_same_bits(shape):
+@pytest.mark.parametrize(
+    "shape", [(130, 700, 90), (64, 5000, 40), (1, 9000, 30), (700, 900, 1), (410, 512, 300)]
+)
+def test_thread_counts_give_the_same_bits(shape, way):
     generator = np.random.default_rng(3)
     rows, depth, columns = shape
-    a, b = (
-        random(generator, (rows, depth), "float32"),
-        random(generator, (depth, columns), "float32"),
-    )
-    made = []
-    for count in (1, 2):
-        pool.ensure().resize(count)
-        made.append(kernels.matmul(a, b))
-    assert made[0].tobytes() == made[1].tobytes()
+    a = random(generator, (rows, depth), "float32")
+    b = random(generator, (depth, columns), "float32")
+    bias = random(generator, columns, "float32")
+    for left in (a, laid_out(a, "transposed")):
+        made = []
+        for count in (1, 2, 2):
+            pool.ensure().resize(count)
+            made.append(kernels.matmul(left, b, bias, "relu").tobytes())
+        assert made[0] == made[1] == made[2]
 
 
-def test_nan_and_infinity_spread_to_their_rows_and_columns_alone():
+def test_nan_and_infinity_spread_to_their_rows_and_columns_alone(way):
     generator = np.random.default_rng(4)
     a, b = random(generator, (20, 30), "float32"), random(generator, (30, 21), "float32")
     a[3, 4], b[5, 6] = np.nan, np.inf
@@ -194,19 +229,84 @@ def test_code_for_other_machines(machine_name, type):
     target = targets.named(*machine_name)
     for write in (writer.write, vector_writer.write_dots, vector_writer.write_sums):
         assert len(machine.emit_object(write(type, target), target)) > 500
+    for integer in (I32, I64):
+        text = blas_writer.write(type, integer, target)
+        assert len(machine.emit_object(text, target)) > 500
 
 
-def test_plans_cover_the_product_once():
+def test_cuts_cover_the_product_once():
     generator = np.random.default_rng(5)
     for _ in range(60):
         rows, depth, columns = (int(size) for size in np.exp(generator.uniform(0, 8, 3)))
         batch = int(generator.integers(1, 5))
-        cut = plan(6, 16, 4, rows, depth, columns, batch, bool(depth % 2), 256, bool(rows % 2))
-        blocks = -(-rows // cut.block_rows) * -(-columns // cut.block_columns)
-        assert cut.blocks == blocks * cut.parts * batch
-        assert cut.parts == -(-depth // cut.part)
-        assert (cut.tasks - 1) * cut.together < cut.blocks <= cut.tasks * cut.together
+        cut, slice, _ = plan(
+            6, 16, 4, rows, depth, columns, batch, bool(depth % 2), 256, bool(rows % 2)
+        )
         assert cut.block_rows % 6 == 0 == cut.block_columns % 16
+        assert slice <= 256
+        for made in (cut, blas_cut(rows, depth, columns, batch)):
+            assert made.row_blocks == -(-rows // made.block_rows)
+            assert made.column_blocks == -(-columns // made.block_columns)
+            assert made.parts == -(-depth // made.part)
+            assert made.blocks == made.row_blocks * made.column_blocks * made.parts * batch
+            assert (made.tasks - 1) * made.together < made.blocks <= made.tasks * made.together
+
+
+def test_large_products_go_to_blas_where_there_is_one():
+    found = kernels._blas_kernel(4)
+    if found is None:
+        pytest.skip("NumPy's BLAS is not one that kernels call")
+    kernels._way.cache_clear()
+    square = np.empty((1024, 1024), np.float32)
+    assert kernel_of(square, square) is found
+    assert kernel_of(square[:256, :256].T, square[:256, :256]) is found  # 256 columns of a wide one
+    assert kernel_of(square[:256, :256], square[:256, :256]) is not found
+    assert kernel_of(square[:, :16], square[:16]) is not found
+    assert kernel_of(square[::-1], square) is not found
+    assert kernel_of(np.broadcast_to(square[:1], square.shape), square) is not found
+
+
+@pytest.fixture
+def _no_blas(monkeypatch):
+    caches = blas.integers, kernels._blas_kernel, kernels._way
+    monkeypatch.setattr(threads, "_blas", SimpleNamespace(products={}, description=None))
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.usefixtures("_no_blas")
+def test_products_without_a_blas_that_is_known():
+    assert kernels._blas_kernel(4) is None
+    a, b = np.ones((900, 640), np.float32), np.ones((640, 500), np.float32)
+    assert (kernels.matmul(a, b) == 640).all()
+
+
+def multiply_in_child(a, b, expected):
+    raise SystemExit(0 if kernels.matmul(a, b).tobytes() == expected else 1)
+
+
+def test_a_forked_process_multiplies_as_its_parent_does(way):
+    generator = np.random.default_rng(6)
+    a, b = random(generator, (300, 200), "float32"), random(generator, (200, 310), "float32")
+    pool.ensure().resize(2)
+    expected = kernels.matmul(a, b).tobytes()
+    fork = multiprocessing.get_context("fork")
+    child = fork.Process(target=multiply_in_child, args=(a, b, expected))
+    child.start()
+    child.join(20)
+    assert child.exitcode == 0
+
+
+def test_the_length_of_a_librarys_integers(monkeypatch):
+    function = ctypes.CFUNCTYPE(None)(lambda: None)
+    for description, size in (("OpenBLAS 0.3 USE64BITINT", 8), ("OpenBLAS 0.3 Zen", 4)):
+        library = SimpleNamespace(products={"s": function}, description=description)
+        monkeypatch.setattr(threads, "_blas", library)
+        assert threads.blas_product("s")[1] == size
+        assert threads.blas_product("d") is None
 
 
 @pytest.mark.parametrize("leading", [(150,), (10, 15), (2, 5, 15)])

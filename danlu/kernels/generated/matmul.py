@@ -1,11 +1,11 @@
 """Matrix products C = A B of any strides and run-time sizes, in the form of Goto and van de Geijn
 (2008).
 
-A task computes one block of C. It walks over slices of the depth that keep a panel of B in the L1
+A task computes blocks of C. It walks over slices of the depth that keep a panel of B in the L1
 cache, packs some panels of B at a time (as many columns as the register tile is wide, rows one
 behind the other) and lets register tiles run down the rows of A. A is read in place or packed once
-for every slice of the depth. What is cut into tasks, and how
-long the slices are, is decided by the caller from the shapes alone.
+for every slice of the depth. What is cut into blocks, and how long the slices are, is decided by
+the caller from the shapes alone.
 """
 
 from __future__ import annotations
@@ -15,24 +15,19 @@ import math
 from danlu.kernels.codegen import target as targets
 from danlu.kernels.codegen.function import Function, Module, Value
 from danlu.kernels.codegen.types import I1, I64, PTR, VOID, Type
-from danlu.kernels.generated.matmul_packing import pack_columns, pack_panels, pack_rows
+from danlu.kernels.generated import matmul_blocks as blocks
+from danlu.kernels.generated.matmul_packing import pack_functions, pack_rows
 
 __all__ = ["GROUP", "call_panel", "product_functions", "scratch_of", "write"]
 
-# The arguments of the task, in the order of the call. Strides count elements.
+# The arguments of the task, in the order of the call.
 ARGUMENTS = (
-    "a", "b", "c", "bias", "scratch",  # addresses; bias of `columns` elements or null
-    "rows", "columns", "depth",
-    "a_row", "a_depth", "b_depth", "b_column", "c_row",
-    "inner", "a_outer", "a_inner", "b_outer", "b_inner", "c_batch",  # batch = outer * inner + ...
-    "block_rows", "block_columns",  # of C in one block: multiples of the tile's
-    "slice", "part", "c_part",  # depth packed at a time; depth of one task, and its own C
-    "blocks", "together",  # how many blocks there are, and how many a task computes
+    *blocks.ARGUMENTS,
+    "slice",  # depth for which B is packed at a time
     "packs_a",  # whether A is packed or read in place
-    "relu",
     "scratch_size",  # bytes of scratch for one thread
-)  # fmt: skip
-_ADDRESSES = 5
+    "scratch",
+)
 
 GROUP = 8  # panels of B that are packed at a time
 
@@ -52,13 +47,13 @@ def write(type: Type, target: targets.Target | None = None) -> str:
     module = Module(*product_functions(type, target))
     module.add(pack_rows(type, rows, lanes))
     module.add(_block(type, rows, vectors * lanes, lanes))
-    module.add(_task())
+    module.add(blocks.task())
     return module.text()
 
 
 def product_functions(type: Type, target: targets.Target) -> list[Function]:
     """What multiplies blocks in the caches, for kernels with matrix products inside: the register
-    tiles, `panel_1` and `panel_2` over them, `pack_columns` and `pack_panels`."""
+    tiles, `panel` over them, `pack_columns` and `pack_panels`."""
     rows, vectors = target.block
     lanes = target.lanes(type)
     tiles = [
@@ -66,9 +61,8 @@ def product_functions(type: Type, target: targets.Target) -> list[Function]:
         for count in range(1, vectors + 1)
         for height in _heights(rows, count)
     ]
-    panels = [_panel(type, target, count) for count in range(1, vectors + 1)]
-    packs = [pack(type, vectors * lanes, lanes) for pack in (pack_columns, pack_panels)]
-    return [*tiles, *panels, _narrow(type, lanes), *packs]
+    packs = pack_functions(type, vectors * lanes, lanes)
+    return [*tiles, _panel(type, target), _narrow(type, lanes), *packs]
 
 
 def scratch_of(f: Function, memory: Value, offset: Value) -> Value:
@@ -79,12 +73,9 @@ def scratch_of(f: Function, memory: Value, offset: Value) -> Value:
 
 
 def call_panel(f: Function, lanes: int, count: Value, shared: tuple) -> None:
-    """Call the panel function for `count` columns."""
-    f.either(
-        f.compare("sle", count, lanes),
-        lambda: f.call("panel_1", VOID, *shared),
-        lambda: f.call("panel_2", VOID, *shared),
-    )
+    """Call the panel function for `count` columns, with tiles of one or of two vectors."""
+    width = f.select(f.compare("sle", count, lanes), f.value(lanes, I64), 2 * lanes)
+    f.call("panel", VOID, width, *shared)
 
 
 def _tile(type: Type, lanes: int, rows: int, vectors: int) -> Function:
@@ -117,69 +108,75 @@ def _tile(type: Type, lanes: int, rows: int, vectors: int) -> Function:
     for row in range(rows):
         c_place = f.at(c, c_row * row, type)
         for n in range(vectors):
-            f.store(_at_least(f, floors, loop.results[row * vectors + n]), c_place, lanes * n)
+            f.store(blocks.at_least(f, floors, loop.results[row * vectors + n]), c_place, lanes * n)
     f.ret()
     return f
 
 
-def _at_least(f: Function, floor: Value, value: Value) -> Value:
-    """The larger of both; NaN stays."""
-    return f.select(f.compare("ogt", floor, value), floor, value)
-
-
-def _panel(type: Type, target: targets.Target, vectors: int) -> Function:
-    """A panel of B, at most `vectors` wide, against `rows` rows of A.
+def _panel(type: Type, target: targets.Target) -> Function:
+    """A panel of B, at most `width` wide, against `rows` rows of A.
 
     `first` holds what the sums of a row begin with, `is_first` says that C holds no partial sums
     yet. A panel that is narrower than its vectors goes through a buffer on the stack, so that tiles
     store whole vectors.
     """
-    tile_rows, widest = target.block
+    tile_rows, vectors = target.block
     lanes = target.lanes(type)
-    width = vectors * lanes
     f = Function(
-        f"panel_{vectors}",
-        [("rows", I64), ("columns", I64), ("depth", I64), ("a", PTR), ("a_row", I64),
-         ("a_tile", I64), ("a_depth", I64), ("b", PTR), ("b_depth", I64), ("c", PTR),
-         ("c_row", I64), ("first", PTR), ("is_first", I1), ("floor", type)],
+        "panel",
+        [("width", I64), ("rows", I64), ("columns", I64), ("depth", I64), ("a", PTR),
+         ("a_row", I64), ("a_tile", I64), ("a_depth", I64), ("b", PTR), ("b_depth", I64),
+         ("c", PTR), ("c_row", I64), ("first", PTR), ("is_first", I1), ("floor", type)],
         internal=True,
         noinline=True,
     )  # fmt: skip
-    (rows, columns, depth, a, a_row, a_tile, a_depth, b, b_depth, c, c_row, first, is_first,
+    (width, rows, columns, depth, a, a_row, a_tile, a_depth, b, b_depth, c, c_row, first, is_first,
      floor) = f.parameters  # fmt: skip
-    buffer = f.stack(type, tile_rows * widest * lanes)
+    buffer = f.stack(type, tile_rows * vectors * lanes)
     whole = f.compare("eq", columns, width)
     continues = f.select(is_first, f.value(0, I1), whole)
     start_row = f.select(continues, c_row, 0)
     tile_c_row = f.select(whole, c_row, width)
     tile_floor = f.select(whole, floor, f.value(-math.inf, type))
-
-    def multiply(height, row, tile_a):
-        """One tile whose rows begin at `row`."""
+    # rows that do not fill a tile go by powers of two, or one by one in a narrow panel
+    is_wide = f.compare("sgt", width, lanes)
+    rest = rows % tile_rows
+    turns = rows / tile_rows + f.select(is_wide, f.intrinsic("ctpop", rest), rest)
+    with f.loop(0, turns, carried=[f.value(0, I64)]) as loop:
+        [row] = loop.values
+        left = rows - row
+        height = f.select(is_wide, _highest_bit(f, left), 1)
+        height = f.select(f.compare("sge", left, tile_rows), f.value(tile_rows, I64), height)
         place = f.at(c, row * c_row, type)
-        f.call(
-            f"tile_{height}x{vectors}", VOID, depth, tile_a, a_row, a_depth, b, b_depth,
-            f.select(whole, place, buffer), tile_c_row, f.select(continues, place, first),
-            start_row, tile_floor,
+        arguments = (
+            depth, f.at(a, row / tile_rows * a_tile + row % tile_rows * a_row, type), a_row,
+            a_depth, b, b_depth, f.select(whole, place, buffer), tile_c_row,
+            f.select(continues, place, first), start_row, tile_floor,
         )  # fmt: skip
+        tile = f.select(is_wide, *(_tile_of(f, tile_rows, n, height) for n in (vectors, 1)))
+        f.write(f"call void {tile}({', '.join(argument.typed for argument in arguments)})")
         with f.when(f.compare("ne", columns, width)):
-            f.call(
-                "narrow", VOID, buffer, f.value(width, I64), f.value(height, I64), columns,
-                place, c_row, is_first, floor,
-            )  # fmt: skip
-
-    full = rows - rows % tile_rows
-    with f.loop(0, full, tile_rows) as loop:
-        multiply(tile_rows, loop.index, f.at(a, loop.index / tile_rows * a_tile, type))
-    done, tail_a = full, f.at(a, full / tile_rows * a_tile, type)
-    for height in _heights(tile_rows, vectors)[1:]:
-        turns = (rows - done) / height
-        with f.loop(0, turns) as loop:
-            row = loop.index * height
-            multiply(height, done + row, f.at(tail_a, (done - full + row) * a_row, type))
-        done = done + turns * height
+            f.call("narrow", VOID, buffer, width, height, columns, place, c_row, is_first, floor)
+        loop.carry(row + height)
     f.ret()
     return f
+
+
+def _highest_bit(f: Function, number: Value) -> Value:
+    """The largest power of two that is at most `number`."""
+    zeros = f.emit(f"call i64 @llvm.ctlz.i64({number.typed}, i1 false)", I64)
+    f.declarations.add("declare i64 @llvm.ctlz.i64(i64, i1)")
+    return f.op("lshr", f.value(-1 << 63, I64), zeros)
+
+
+def _tile_of(f: Function, tile_rows: int, vectors: int, height: Value) -> Value:
+    """The address of the tile of so many vectors and of this height."""
+    *smaller, lowest = _heights(tile_rows, vectors)
+    found = f.named(f"@tile_{lowest}x{vectors}", PTR)
+    for rows in smaller:
+        of_rows = f.named(f"@tile_{rows}x{vectors}", PTR)
+        found = f.select(f.compare("eq", height, rows), of_rows, found)
+    return found
 
 
 def _narrow(type: Type, lanes: int) -> Function:
@@ -203,63 +200,17 @@ def _narrow(type: Type, lanes: int) -> Function:
         [value] = f.either(
             is_first, lambda: [value], lambda: [value + f.masked_load(place, mask, vector)]
         )
-        f.masked_store(_at_least(f, floors, value), place, mask)
-    f.ret()
-    return f
-
-
-def _arguments(f: Function, arguments: Value) -> dict[str, Value]:
-    return {
-        name: f.slot(arguments, number, PTR if number < _ADDRESSES else I64)
-        for number, name in enumerate(ARGUMENTS)
-    }
-
-
-def _task() -> Function:
-    """The blocks of one task, one after the other."""
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
-    arguments, index, thread = f.parameters
-    blocks = f.slot(arguments, ARGUMENTS.index("blocks"), I64)
-    together = f.slot(arguments, ARGUMENTS.index("together"), I64)
-    first = index * together
-    with f.loop(first, f.minimum(first + together, blocks)) as loop:
-        f.call("block", VOID, arguments, loop.index, thread)
+        f.masked_store(blocks.at_least(f, floors, value), place, mask)
     f.ret()
     return f
 
 
 def _block(type: Type, tile_rows: int, width: int, lanes: int) -> Function:
-    """One block of C: its number counts columns fastest, then rows, parts of the depth, batches."""
-    f = Function(
-        "block", [("arguments", PTR), ("number", I64), ("thread", I64)], internal=True, noinline=True
-    )  # fmt: skip
-    arguments, number, thread = f.parameters
-    given = _arguments(f, arguments)
-    rows, columns, depth = given["rows"], given["columns"], given["depth"]
-
-    def digit(number, size, block):
-        count = (size + block - 1) / block
-        return number % count, number / count
-
-    column_block, rest = digit(number, columns, given["block_columns"])
-    row_block, rest = digit(rest, rows, given["block_rows"])
-    part, batch = digit(rest, depth, given["part"])
-    outer, inner = batch / given["inner"], batch % given["inner"]
-    first_row, first_column = row_block * given["block_rows"], column_block * given["block_columns"]
-    first_depth = part * given["part"]
-    rows = f.minimum(rows - first_row, given["block_rows"])
-    columns = f.minimum(columns - first_column, given["block_columns"])
-    depth = f.minimum(depth - first_depth, given["part"])
-
+    f, given, number, thread = blocks.block_function(ARGUMENTS)
+    a, b, c, bias, rows, columns, depth = blocks.block_of(f, given, number, type)
     a_row, a_depth, b_depth, b_column = (
         given[name] for name in ("a_row", "a_depth", "b_depth", "b_column")
     )
-    a = f.at(given["a"], outer * given["a_outer"] + inner * given["a_inner"], type)
-    a = f.at(a, first_row * a_row + first_depth * a_depth, type)
-    b = f.at(given["b"], outer * given["b_outer"] + inner * given["b_inner"], type)
-    b = f.at(b, first_depth * b_depth + first_column * b_column, type)
-    c = f.at(given["c"], batch * given["c_batch"] + part * given["c_part"], type)
-    c = f.at(c, first_row * given["c_row"] + first_column, type)
     scratch = scratch_of(f, given["scratch"], thread * given["scratch_size"])
     # in scratch: what sums begin with, the packed block of A, a group of panels of B
     in_place = f.compare("eq", given["packs_a"], 0)
@@ -302,14 +253,12 @@ def _block(type: Type, tile_rows: int, width: int, lanes: int) -> Function:
                 f.call("pack_panels", VOID, b_slice, b_depth, b_column, to_pack, length, panel)
             for place in range(0, width, lanes):
                 mask = f.mask_below(f.select(has_bias, count - place, 0), lanes)
-                bias = f.masked_load(
-                    given["bias"], mask, type.vector(lanes), 0, first_column + column + place
-                )
-                f.store(bias, first, place)
+                starts = f.masked_load(bias, mask, type.vector(lanes), 0, column + place)
+                f.store(starts, first, place)
             shared = (
                 rows, count, length, tile_a, tile_row, tile_step, tile_depth,
                 f.select(as_is, b_slice, panel), f.select(as_is, b_depth, width),
-                f.at(c, column, type), given["c_row"], first, is_first, floor,
+                f.at(c, column, type), given["columns"], first, is_first, floor,
             )  # fmt: skip
             call_panel(f, lanes, count, shared)
     f.ret()

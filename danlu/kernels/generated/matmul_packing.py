@@ -5,7 +5,7 @@ from __future__ import annotations
 from danlu.kernels.codegen.function import Function, Value
 from danlu.kernels.codegen.types import I64, PTR, VOID, Type
 
-__all__ = ["pack_columns", "pack_panels", "pack_rows", "transposed"]
+__all__ = ["pack_functions", "pack_rows", "transposed"]
 
 
 def transposed(f: Function, rows: list[Value]) -> list[Value]:
@@ -40,7 +40,57 @@ def transposed(f: Function, rows: list[Value]) -> list[Value]:
     return rows
 
 
-def pack_columns(type: Type, width: int, lanes: int) -> Function:
+def pack_functions(type: Type, width: int, lanes: int) -> list[Function]:
+    """`pack_columns` and `pack_panels`, and what they and `pack_rows` are made of."""
+    packs = [_pack_columns(type, width, lanes), _pack_panels(type, width, lanes)]
+    return [_turn(type, lanes), _gather(type), *packs]
+
+
+def _turn(type: Type, lanes: int) -> Function:
+    """`out[k, n]` = element k of line n, for one vector of lines and k below `length`, a multiple
+    of the lanes. The first line stands for those from `count` on."""
+    f = Function(
+        "turn",
+        [("source", PTR), ("step", I64), ("count", I64), ("length", I64), ("out", PTR),
+         ("out_step", I64)],
+        internal=True,
+        noinline=True,
+    )  # fmt: skip
+    source, step, count, length, out, out_step = f.parameters
+    lines = []
+    for n in range(lanes):
+        line = f.select(f.compare("slt", f.value(n, I64), count), f.value(n, I64), 0)
+        lines.append(f.at(source, line * step, type))
+    with f.loop(0, length, lanes) as loop:
+        rows = [f.load(line, type.vector(lanes), loop.index) for line in lines]
+        place = f.at(out, loop.index * out_step, type)
+        for n, row in enumerate(transposed(f, rows)):
+            f.store(row, place, out_step * n)
+    f.ret()
+    return f
+
+
+def _gather(type: Type) -> Function:
+    """Element by element `out[k, n]` = element k of line n, for n below `count` and k from `start`
+    on."""
+    f = Function(
+        "gather",
+        [("source", PTR), ("step", I64), ("element_step", I64), ("count", I64), ("start", I64),
+         ("stop", I64), ("out", PTR), ("out_step", I64)],
+        internal=True,
+        noinline=True,
+    )  # fmt: skip
+    source, step, element_step, count, start, stop, out, out_step = f.parameters
+    with f.loop(start, stop) as by_element:
+        element = f.at(source, by_element.index * element_step, type)
+        place = f.at(out, by_element.index * out_step, type)
+        with f.loop(0, count) as by_line:
+            f.store(f.load(element, type, by_line.index * step), place, by_line.index)
+    f.ret()
+    return f
+
+
+def _pack_columns(type: Type, width: int, lanes: int) -> Function:
     """One panel: `out[k, :width]` = the `columns` elements of row k of B, then zeros.
 
     Rows of B that are contiguous are copied, columns that are contiguous (a transposed matrix) are
@@ -55,6 +105,7 @@ def pack_columns(type: Type, width: int, lanes: int) -> Function:
     )  # fmt: skip
     b, b_depth, b_column, columns, depth, out = f.parameters
     vector = type.vector(lanes)
+    step, zero = f.value(width, I64), f.value(0, I64)
 
     def copied_by_rows():
         masks = {start: f.mask_below(columns - start, lanes) for start in range(0, width, lanes)}
@@ -66,34 +117,27 @@ def pack_columns(type: Type, width: int, lanes: int) -> Function:
 
     def copied_by_columns():
         with f.when(f.compare("ne", columns, width)):
-            zero = f.broadcast(0.0, lanes, type)
+            zeros = f.broadcast(0.0, lanes, type)
             with f.loop(0, depth * width, lanes) as loop:
-                f.store(zero, out, loop.index)
+                f.store(zeros, out, loop.index)
         turned = f.compare("eq", b_depth, 1)
-        square_columns = f.select(turned, columns - columns % lanes, 0)
-        square_depth = f.select(turned, depth - depth % lanes, 0)
-        with (
-            f.loop(0, square_columns, lanes) as by_column,
-            f.loop(0, square_depth, lanes) as by_depth,
-        ):
-            corner = f.at(b, by_column.index * b_column + by_depth.index, type)
-            rows = [f.load(f.at(corner, b_column * n, type), vector) for n in range(lanes)]
-            place = f.at(out, by_depth.index * width + by_column.index, type)
-            for n, row in enumerate(transposed(f, rows)):
-                f.store(row, place, n * width)
-        with f.loop(0, columns) as by_column:
-            column = by_column.index
-            rest = f.select(f.compare("slt", column, square_columns), square_depth, 0)
-            with f.loop(rest, depth) as by_depth:
-                value = f.load(b, type, by_depth.index * b_depth + column * b_column)
-                f.store(value, out, by_depth.index * width + column)
+        turned_columns = f.select(turned, columns - columns % lanes, 0)
+        turned_depth = f.select(turned, depth - depth % lanes, 0)
+        with f.loop(0, turned_columns, lanes) as loop:
+            column = f.at(b, loop.index * b_column, type)
+            f.call("turn", VOID, column, b_column, f.value(lanes, I64), turned_depth,
+                   f.at(out, loop.index, type), step)  # fmt: skip
+        f.call("gather", VOID, b, b_column, b_depth, turned_columns, turned_depth, depth, out, step)
+        f.call("gather", VOID, f.at(b, turned_columns * b_column, type), b_column, b_depth,
+               columns - turned_columns, zero, depth, f.at(out, turned_columns, type),
+               step)  # fmt: skip
 
     f.either(f.compare("eq", b_column, 1), copied_by_rows, copied_by_columns)
     f.ret()
     return f
 
 
-def pack_panels(type: Type, width: int, lanes: int) -> Function:
+def _pack_panels(type: Type, width: int, lanes: int) -> Function:
     """A matrix as panels of `width` columns, one behind the other, the last filled up with zeros.
 
     Whole panels of contiguous rows are copied row by row across the panels: one panel after the
@@ -140,7 +184,7 @@ def pack_rows(type: Type, tile_rows: int, lanes: int) -> Function:
         noinline=True,
     )  # fmt: skip
     a, a_row, a_depth, rows, depth, out = f.parameters
-    vector, column = type.vector(lanes), type.vector(tile_rows)
+    column = type.vector(tile_rows)
     whole = rows - rows % tile_rows
     # contiguous columns are copied column by column, so that memory is read in its order
     copied = f.select(f.compare("eq", a_row, 1), whole, 0)
@@ -150,32 +194,19 @@ def pack_rows(type: Type, tile_rows: int, lanes: int) -> Function:
         with f.loop(0, copied, tile_rows) as by_tile:
             tile = f.at(place, by_tile.index * depth, type)
             f.store(f.load(f.at(source, by_tile.index, type), column), tile)
-    # contiguous rows are turned in squares of registers, whose last lanes may stand for no row:
-    # what they leave behind is overwritten by the next column
+    # contiguous rows are turned; the last vector of rows goes first, since those of its lanes that
+    # stand for no row are written over the beginning of the next column
     turned = f.select(f.compare("eq", a_depth, 1), depth - depth % lanes, 0)
+    step, zero = f.value(tile_rows, I64), f.value(0, I64)
     with f.loop(copied, whole, tile_rows) as by_tile:
         source, place = f.at(a, by_tile.index * a_row, type), f.at(out, by_tile.index * depth, type)
-        with f.loop(0, turned, lanes) as by_depth:
-            corner = f.at(source, by_depth.index, type)
-            square = f.at(place, by_depth.index * tile_rows, type)
-            rows_read = [f.load(f.at(corner, a_row * n, type), vector) for n in range(tile_rows)]
-            columns = []
-            for first in range(0, tile_rows, lanes):
-                some = rows_read[first : first + lanes]
-                columns.append(transposed(f, some + some[:1] * (lanes - len(some))))
-            for k in range(lanes):
-                for n, part in enumerate(columns):
-                    f.store(part[k], square, k * tile_rows + n * lanes)
-        _gather(f, type, source, a_row, a_depth, place, tile_rows, tile_rows, turned, depth)
+        for first in reversed(range(0, tile_rows, lanes)):
+            f.call("turn", VOID, f.at(source, a_row * first, type), a_row,
+                   f.value(min(tile_rows - first, lanes), I64), turned, f.at(place, first, type),
+                   step)  # fmt: skip
+        f.call("gather", VOID, source, a_row, a_depth, step, turned, depth, place, step)
     with f.when(f.compare("sgt", rows, whole)):
         source, place = f.at(a, whole * a_row, type), f.at(out, whole * depth, type)
-        _gather(f, type, source, a_row, a_depth, place, tile_rows, rows - whole, 0, depth)
+        f.call("gather", VOID, source, a_row, a_depth, rows - whole, zero, depth, place, step)
     f.ret()
     return f
-
-
-def _gather(f, type, source, row, step, out, width, rows, start, stop):
-    """Element by element `out[k, :rows]` = column k, for k in [start, stop)."""
-    with f.loop(start, stop) as by_depth, f.loop(0, rows) as by_row:
-        value = f.load(source, type, by_depth.index * step + by_row.index * row)
-        f.store(value, out, by_depth.index * width + by_row.index)
