@@ -6,9 +6,9 @@ import pytest
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _numpy_on_small_arrays():
-    """Programs that train for long get other functions for small arrays, whose last digits may
-    differ (danlu/ops/quick.py); what a test sees must not depend on the tests before it."""
+def _small_arrays_as_in_training():
+    """The first backward pass of a program gives it other functions for small arrays, whose last digits
+    may differ (danlu/ops/quick.py): what a test sees must not depend on the tests before it."""
     from danlu.ops import quick
 
-    quick.PATIENCE = 1 << 62
+    quick.before_backward()

@@ -53,3 +53,19 @@ def cross_entropy(torch):
         torch.nn.functional.cross_entropy(scores, target).backward()
 
     return run
+
+
+@case("sigmoid, forward and backward, 1024x1024", at_most=0.9)
+def sigmoid(torch):
+    return _both_ways(torch, torch.sigmoid, (1024, 1024))
+
+
+@case("tanh, forward and backward, 1024x1024", at_most=0.6)
+def tanh(torch):
+    return _both_ways(torch, torch.tanh, (1024, 1024))
+
+
+@case("addition of a transposed matrix, 2048x2048", at_most=0.6)
+def add_transposed(torch):
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    return lambda: a + b.T

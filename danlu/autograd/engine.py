@@ -52,6 +52,7 @@ def run_backward(roots, gradients, keep, record, wanted=None):
     Returns:
         None, or the gradient of each wanted edge (None where there is none).
     """
+    quick.before_backward()
     before = state.grad, state.after_backward
     state.grad, state.after_backward = record, None
     leaves = _Sums()
@@ -114,7 +115,6 @@ def run_backward(roots, gradients, keep, record, wanted=None):
                 else:
                     _deliver(waiting, heap, target, number, result)
         found = _finish(leaves, caught, wanted, record)
-        quick.after_backward()
         if state.after_backward is not None:
             for call in state.after_backward:
                 call()

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from danlu.kernels.graph.library import node
 from danlu.kernels.runtime import road
 
 __all__ = ["LEAST", "attention", "attention_backward", "fits"]
@@ -41,6 +42,7 @@ def fits(query, key, value, mask) -> bool:
     )
 
 
+@node
 def attention(query, key, value, mask, scale, causal):
     """softmax(Q K^T * scale + mask) V and what the backward kernel needs of it.
 
@@ -56,11 +58,6 @@ def attention(query, key, value, mask, scale, causal):
     Returns:
         The attended values, and log(sum_s exp(score)) of every target position; a position that
         sees nothing gets 0 and infinity.
-
-    Example:
-        >>> x = np.ones((1, 1, 2, 4), np.float32)
-        >>> attention(x, x, x, None, 0.5, False)[0].shape
-        (1, 1, 2, 4)
     """
     q, k, v = (_four_axes(x) for x in (query, key, value))
     samples, heads, rows, features = q.shape
@@ -83,6 +80,7 @@ def attention(query, key, value, mask, scale, causal):
     return out.reshape(*query.shape[:-1], value_features), log_sums
 
 
+@node
 def attention_backward(grad, query, key, value, mask, out, log_sums, scale, causal):
     """The gradients of `attention` with respect to query, key and value.
 
@@ -174,7 +172,7 @@ def _chunk(heads, length):
 def _scratch(elements, dtype):
     from danlu.kernels.runtime import pool
 
-    return np.empty(pool.thread_count() * elements + 64, dtype)
+    return np.empty(pool.MAX_THREADS * elements + 64, dtype)
 
 
 @lru_cache(None)

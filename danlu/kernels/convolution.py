@@ -20,6 +20,7 @@ import math
 
 import numpy as np
 
+from danlu.kernels.graph.library import node
 from danlu.kernels.runtime import road
 
 LEAST_WORK = 10_000
@@ -108,6 +109,7 @@ def crop_spatial(x, padding, axis=2):
     return pad_spatial(x, [(-before, -after) for before, after in padding], axis)
 
 
+@node
 def convolve(x, weight, stride, padding, dilation, groups, bias=None):
     """Cross-correlation: ``out[n, o, p] = bias[o] + sum over c, k of weight[o, c, k] * x[n, c,
     p*stride + k*dilation]``.
@@ -122,6 +124,7 @@ def convolve(x, weight, stride, padding, dilation, groups, bias=None):
     return _add_bias(_convolve(x, weight, positions, stride, padding, dilation, groups), bias)
 
 
+@node
 def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
     """The gradient of `convolve` with respect to its weight, for the gradient `grad` of its
     result."""
@@ -132,6 +135,7 @@ def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
     return _convolve_weight(grad, x, shape, stride, padding, dilation, groups)
 
 
+@node
 def convolve_input(grad, weight, sizes, stride, padding, dilation, groups, bias=None):
     """The gradient of `convolve` with respect to its input of spatial `sizes`, plus a bias; the
     transposed convolution.

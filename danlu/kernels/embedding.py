@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.kernels.graph.library import node
 from danlu.kernels.runtime import road
 
 __all__ = ["gather_rows", "sum_rows"]
@@ -23,11 +24,11 @@ def gather_rows(table, indices):
     if (
         table.__class__ is np.ndarray
         and indices.__class__ is np.ndarray
-        and road.worth(indices.size * table.strides[0], _LEAST_GATHERED)
-        and table.flags.c_contiguous
-        and indices.size
         and table.size
-        and table.strides[0] % 4 == 0
+        and indices.size
+        and road.worth(indices.size * (table.nbytes // len(table)), _LEAST_GATHERED)
+        and table.flags.c_contiguous
+        and table.nbytes // len(table) % 4 == 0  # one row may have any stride
         and indices.dtype.char in "ilq"
     ):
         from danlu.kernels.generated import embedding
@@ -36,6 +37,7 @@ def gather_rows(table, indices):
     return table.take(indices, axis=0)
 
 
+@node
 def sum_rows(values, indices, rows):
     """A table of `rows` rows, each the sum of the `values` whose index names it, in their order."""
     if (

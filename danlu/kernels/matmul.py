@@ -368,4 +368,4 @@ def _type(size):
 def _thread_count() -> int:
     from danlu.kernels.runtime import pool
 
-    return pool.thread_count()
+    return pool.MAX_THREADS

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from danlu.kernels.convolution import crop_spatial, pad_spatial, tap_slices
+from danlu.kernels.graph.library import node
 from danlu.kernels.runtime import road
 
 _FLOAT32 = np.dtype("float32")
@@ -70,6 +71,7 @@ def _lowest(xp, dtype):
     return -math.inf
 
 
+@node
 def max_pool(x, positions, kernel, stride, padding, dilation):
     """The largest element of each window; NaN where a window holds one."""
     if _is_generated(x, x.size, kernel, stride):
@@ -119,6 +121,7 @@ def max_pool_indices(x, values, kernel, stride, padding, dilation):
     return _flat_positions(xp, sizes, kernel, stride, padding, dilation, numbers)
 
 
+@node
 def max_pool_input(grad, x, values, kernel, stride, padding, dilation):
     """The gradient of `max_pool` with respect to its input, where `values` is its result."""
     if grad.dtype == x.dtype and _is_generated(x, x.size, kernel, stride):
@@ -252,6 +255,7 @@ def scatter_plane(values, indices, sizes, add=True):
     return result.astype(values.dtype, copy=False).reshape(len(values), *sizes)
 
 
+@node
 def window_sums(x, positions, kernel, stride, padding):
     """The sum of each window, with zeros around the input."""
     xp = x.__array_namespace__()
@@ -266,6 +270,7 @@ def window_sums(x, positions, kernel, stride, padding):
     return xp.ascontiguousarray(x)
 
 
+@node
 def window_means(x, positions, kernel, stride, padding, divisor):
     """The sum of each window by `divisor`, a number or an array of `positions`."""
     if _is_generated(x, x.size, kernel, stride):
@@ -275,6 +280,7 @@ def window_means(x, positions, kernel, stride, padding, divisor):
     return window_sums(x, positions, kernel, stride, padding) / divisor
 
 
+@node
 def spread_means(values, sizes, kernel, stride, padding, divisor):
     """The adjoint of `window_means`: each value by its divisor, added to all of its window."""
     if _is_generated(values, len(values) * math.prod(sizes), kernel, stride):
@@ -284,6 +290,7 @@ def spread_means(values, sizes, kernel, stride, padding, divisor):
     return spread_windows(values / divisor, sizes, kernel, stride, padding)
 
 
+@node
 def spread_windows(values, sizes, kernel, stride, padding):
     """The adjoint of `window_sums`: each value is added to every element of its window."""
     xp = values.__array_namespace__()

@@ -6,6 +6,7 @@ The functions give None where NumPy is to draw. Numbers and the state left behin
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from types import ModuleType
@@ -31,7 +32,25 @@ _loaded: dict[str, ModuleType] = {}
 
 def install() -> None:
     """Let `danlu.backend.random` draw with these functions."""
+    if draws.machine is None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+        )
     draws.machine = sys.modules[__name__]
+
+
+_held: list = []
+
+
+def _before_fork() -> None:
+    """Wait until no thread draws from the default generator: a child would wait for ever."""
+    lock, _ = draws.default_generator.raw_state()
+    lock.acquire()
+    _held.append(lock)
+
+
+def _after_fork() -> None:
+    _held.pop().release()
 
 
 def _code(kind: str, n: int):

@@ -123,7 +123,9 @@ def _(needs, g, out1, out2, input, weight, normalized_shape):
 def native_rms_norm(input: Array, weight: Array | None, normalized_shape, eps):
     """x / sqrt(mean(x^2) + eps) over the last axes."""
     check_normalized_shape(input, normalized_shape, weight, None)
-    return fused.rms_norm(input, weight, len(normalized_shape), float(eps))
+    out = fused.rms_norm(input, weight, len(normalized_shape), float(eps))
+    # ml_dtypes' bfloat16 becomes float32 in NumPy's means
+    return out.astype(input.dtype) if input.dtype.kind == "V" else out
 
 
 @native_rms_norm.vjp

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from danlu.kernels.fused import activation
+from danlu.ops.calls import LARGE
 from danlu.ops.promotion import weak
 from danlu.ops.registry import Array, composite, elementwise, ns, operator
 from danlu.tensor import publish_method
@@ -82,9 +84,15 @@ sinh = elementwise(
 cosh = elementwise(
     "cosh", np.cosh, "The hyperbolic cosine.", lambda g, input: g * _conj(ns(input).sinh(input))
 )
-tanh = elementwise(
-    "tanh", np.tanh, "The hyperbolic tangent.", lambda g, out: g * _conj(1 - out * out)
-)
+
+
+def _tanh_gradient(g, out):
+    if out.__class__ is np.ndarray and out.dtype.kind == "f":
+        return activation.tanh_backward(g, out) if out.size >= LARGE else g * (1 - out * out)
+    return g * _conj(1 - out * out)
+
+
+tanh = elementwise("tanh", np.tanh, "The hyperbolic tangent.", _tanh_gradient)
 asinh = elementwise(
     "asinh", np.arcsinh, "The inverse hyperbolic sine.",
     lambda g, input: g * _conj((input * input + 1) ** -0.5), aliases=("arcsinh",),
@@ -155,15 +163,21 @@ bitwise_not = elementwise(
 
 
 def _sigmoid(x):
+    if x.__class__ is np.ndarray and x.size >= LARGE and x.dtype.kind == "f":
+        return activation.sigmoid(x)
     # exp overflows to inf below -88 in float32, and 1 / (1 + inf) is the right 0
     result = np.exp(-x)
     result += 1
     return np.reciprocal(result, out=result) if result.__class__ is np.ndarray else 1 / result
 
 
-sigmoid = elementwise(
-    "sigmoid", _sigmoid, "1 / (1 + exp(-x)).", lambda g, out: g * _conj(out * (1 - out))
-)
+def _sigmoid_gradient(g, out):
+    if out.__class__ is np.ndarray and out.dtype.kind == "f":
+        return activation.sigmoid_backward(g, out) if out.size >= LARGE else g * (out * (1 - out))
+    return g * _conj(out * (1 - out))
+
+
+sigmoid = elementwise("sigmoid", _sigmoid, "1 / (1 + exp(-x)).", _sigmoid_gradient)
 
 
 @operator(promote="float", inplace=True)

@@ -1,10 +1,10 @@
-"""Machine code in the place of NumPy for small arrays, in programs that run long enough.
+"""Machine code in the place of NumPy for small arrays, in programs that train.
 
 On ten numbers a call into NumPy takes longer than the arithmetic: 0.4 to 3 us against 0.1 to 0.3 of
-a generated function that takes and returns arrays. Loading those costs about 60 ms once a process,
-mostly llvmlite's import, so they wait until a program has made `PATIENCE` backward passes, or until
-large arrays have loaded generated code anyway. Then the bodies of the operators below are replaced
-by functions that call the old body for all that they do not know: other dtypes, strides, sizes.
+a generated function that takes and returns arrays. The first backward pass loads those (60 ms, mostly
+llvmlite's import) and puts them in the place of the bodies of the operators below; they call the old
+body for all that they do not know: other dtypes, strides, sizes. Once and at a fixed moment, since
+their last digits may differ from NumPy's: the same seed gives the same run, however long.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from importlib import import_module
 
 from danlu.kernels.runtime import road
 
-__all__ = ["PATIENCE", "after_backward", "replace", "restore"]
-
-PATIENCE = 200
+__all__ = ["before_backward", "replace", "restore"]
 
 # Where the operators below are defined: they must exist before their bodies are replaced.
 _MODULES = ("activation", "binary", "linear", "loss", "matmul", "pointwise")
@@ -42,16 +40,17 @@ _FUNCTIONS = {
     ("danlu.ops.loss", "squares_slope"): "squares_slope",
 }
 
-_passes = 0
+_tried = False
 _replaced = False
 
 
-def after_backward() -> None:
-    """Count a backward pass; the last one of `PATIENCE` replaces the bodies."""
-    global _passes
-    _passes += 1
-    if _passes == PATIENCE and road.mode() == "auto":
-        replace()
+def before_backward() -> None:
+    """The first backward pass of a program replaces the bodies."""
+    global _tried
+    if not _tried:
+        _tried = True
+        if road.mode() == "auto":
+            replace()
 
 
 def replace() -> bool:
@@ -102,8 +101,7 @@ def _use(key: str, function) -> None:
 
 def restore() -> None:
     """Put the NumPy bodies back, for tests and measurements."""
-    global _passes, _replaced
-    _passes = 0
+    global _replaced
     if not _replaced:
         return
     for key in (*_LAYERS, *_ELEMENTWISE):

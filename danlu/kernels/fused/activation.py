@@ -6,13 +6,14 @@ from math import pi, sqrt
 
 import numpy as np
 
+from danlu.kernels.fused import functions
 from danlu.kernels.fused.error_function import gelu_slope, normal_cdf
-from danlu.kernels.fused.functions import namespace, sigmoid
+from danlu.kernels.fused.functions import namespace
 from danlu.kernels.graph.kernel import kernel
 
 __all__ = [
     "gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward", "relu", "relu_backward",
-    "sigmoid_backward", "silu", "silu_backward", "tanh_backward",
+    "sigmoid", "sigmoid_backward", "silu", "silu_backward", "tanh_backward",
 ]  # fmt: skip
 
 GELU_INNER = sqrt(2 / pi)
@@ -55,13 +56,13 @@ def gelu_tanh_backward(g, x):
 @kernel(least=_LEAST)
 def silu(x):
     """x * sigmoid(x)."""
-    return x * sigmoid(x)
+    return x * functions.sigmoid(x)
 
 
 @kernel(least=_LEAST)
 def silu_backward(g, x):
     """The gradient of silu's input."""
-    gate = sigmoid(x)
+    gate = functions.sigmoid(x)
     return g * (gate * (1.0 + x * (1.0 - gate)))
 
 
@@ -75,9 +76,15 @@ def relu(x):
 def relu_backward(g, out):
     """The gradient where relu was positive, 0 elsewhere, also where the gradient is infinite."""
     # a third of the time of NumPy's where(), which has no fast road for a scalar operand
-    result = g.copy()
+    result = g[...].copy()  # of a NumPy scalar: an array of no axes
     np.copyto(result, 0, where=out <= 0)
     return result
+
+
+@kernel(least=_LEAST)
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    return functions.sigmoid(x)
 
 
 @kernel(least=_LEAST)

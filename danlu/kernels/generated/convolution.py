@@ -66,7 +66,7 @@ def _gather(source, weight, bias, outputs, settings, adjoint):
     packed = np.empty(pack.floats, np.float32)
     pack.kernel(pack.tasks, weight, bias, packed, *pack.arguments)
     out = np.empty((len(source), outputs, *settings[0]), np.float32)
-    scratch = np.empty(gather.floats * pool.thread_count(), np.float32)
+    scratch = np.empty(gather.floats * pool.MAX_THREADS, np.float32)
     gather.kernel(gather.tasks, source, packed, out, scratch, *gather.arguments)
     return out
 
@@ -130,7 +130,7 @@ def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
         (grad, np.ascontiguousarray(pad_spatial(x, padding))) if by_entry else (x, grad)
     )
     partials = np.empty(finish.floats, np.float32)
-    scratch = np.empty(reduce.floats * pool.thread_count(), np.float32)
+    scratch = np.empty(reduce.floats * pool.MAX_THREADS, np.float32)
     reduce.kernel(reduce.tasks, lanes, scalars, partials, scratch, *reduce.arguments)
     weight = np.empty((outputs, channels // groups, *kernel), np.float32)
     finish.kernel(finish.tasks, partials, weight, *finish.arguments)

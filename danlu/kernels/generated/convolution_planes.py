@@ -57,7 +57,7 @@ def convolve_weight(grad, x, kernel, stride, padding, dilation):
         tuple(sizes), grad.shape[2:], kernel, stride, padding, dilation
     )
     weight = np.empty((channels, 1, *kernel), np.float32)
-    scratch = np.empty(floats * pool.thread_count(), np.float32)
+    scratch = np.empty(floats * pool.MAX_THREADS, np.float32)
     code(
         channels, np.ascontiguousarray(x), np.ascontiguousarray(grad), weight, scratch, images,
         channels, *copy, *arguments,
@@ -90,7 +90,7 @@ def _convolve(source, weight, bias, positions, stride, spread, before, dilation,
     if bias is None:
         bias = np.zeros(channels, np.float32)
     out = np.empty((images, channels, *positions), np.float32)
-    scratch = np.empty(floats * pool.thread_count(), np.float32)
+    scratch = np.empty(floats * pool.MAX_THREADS, np.float32)
     code(
         -(-planes // count), np.ascontiguousarray(source), np.ascontiguousarray(weight),
         np.ascontiguousarray(bias), out, scratch, planes, count, channels, *copy, *arguments,

@@ -348,7 +348,7 @@ def average(x, positions, kernel, stride, padding, divisor):
 
 def _run(plan, x, positions, divisor, divisors):
     out = np.empty((x.shape[0], *positions), dtype=x.dtype)
-    scratch = np.empty(plan.scratch * pool.thread_count(), dtype=x.dtype) if plan.scratch else None
+    scratch = np.empty(plan.scratch * pool.MAX_THREADS, dtype=x.dtype) if plan.scratch else None
     plan.call(
         plan.tasks, np.ascontiguousarray(x), out, scratch, *plan.tables, *plan.numbers, divisor,
         divisors,

@@ -306,7 +306,7 @@ def maximum_input(grad, x, kernel, stride, padding, dilation):
     arrays = [np.ascontiguousarray(grad), np.ascontiguousarray(x)]
     if plan.scratch:
         dx = np.empty(x.shape, dtype=x.dtype)
-        arrays += [dx, np.empty(plan.scratch * pool.thread_count(), dtype=x.dtype)]
+        arrays += [dx, np.empty(plan.scratch * pool.MAX_THREADS, dtype=x.dtype)]
     else:  # of windows side by side, what lies behind the last one is not written
         covered = all(
             count * step == size
@@ -351,7 +351,7 @@ def average_input(grad, sizes, kernel, stride, padding, divisor):
         grad.shape[0], sizes, grad.shape[1:], kernel, stride, padding, per_window
     )  # fmt: skip
     dx = np.empty((grad.shape[0], *sizes), dtype=grad.dtype)
-    scratch = np.empty(plan.scratch * pool.thread_count(), dtype=grad.dtype)
+    scratch = np.empty(plan.scratch * pool.MAX_THREADS, dtype=grad.dtype)
     number, table = None, None
     if per_window:
         table = np.ascontiguousarray(divisor, dtype=grad.dtype)

@@ -45,7 +45,7 @@ class _Writer(MemoryWriter):
     def _masks(self) -> bool:
         """Whether the last lanes are masked off; else they are computed one by one."""
         program = self.program
-        if program.lane == "row" or not self.target.masks:
+        if program.lane != "column" or not self.target.masks:
             return False
         used = [op.access for op in program.ops if op.by_column and op.op in ("load", "gather")]
         used += [number for op, number in program.stores if program.ops[op].by_column]
@@ -68,6 +68,10 @@ class _Writer(MemoryWriter):
             scratch, size = f.slot(arguments, _SCRATCH), self.known["kept bytes",]
             start = self.thread * size * len(program.kept)
             self.kept = [f.at(scratch, start + size * n, I8) for n in range(len(program.kept))]
+        for number, access in enumerate(program.accesses):
+            if access.lane == 3:
+                element = load_type(access.dtype)
+                self.tiles[number] = f.stack(element, ROW_BLOCK * self.register)
         self.values: dict[int, Value] = {}  # of everything that is outside the column loops
         scalars = _POINTERS + program.pointers
         for number, op in enumerate(program.ops):
@@ -111,9 +115,37 @@ class _Writer(MemoryWriter):
         whole = f.compare("sge", left, ROW_BLOCK)
         row = outer * self._last_row() + first
         with f.when(whole):
-            self._row(row, lanes=ROW_BLOCK)
+            if self.program.lane == "tile":
+                self._tiles(row)
+            else:
+                self._row(row, lanes=ROW_BLOCK)
         with f.when(f.op("xor", whole, 1)), f.loop(0, left) as loop:
             self._row(row + loop.index)
+
+    def _tiles(self, first_row):
+        """A block of rows, as many columns at a time as a vector has lanes."""
+        f, program, lanes = self.f, self.program, self.register
+        self.lanes, self.turn, self.needed, self.reductions = 1, 0, program.needed(0), []
+        self.locate(first_row)
+        first = self.bases, self.starts
+        outside = dict(self.values)
+        width = self.known["column", 0]
+        whole = width - width % lanes
+
+        def down(column, count):
+            with f.loop(0, ROW_BLOCK) as rows:
+                self.tile_row = rows.index
+                self.move_down(first, rows.index)
+                self._outer(by_row=True, stage=0)
+                self._body((column,), count, None, [])
+            self.bases, self.starts = first
+            self.values, self.tile_row = dict(outside), None
+
+        with f.loop(0, whole, lanes) as columns:
+            self.load_tiles(columns.index, lanes)
+            down(columns.index, lanes)
+        with f.loop(whole, width) as columns:
+            down(columns.index, 1)
 
     def _clear_sums(self):
         """The sums of the task start from nothing (a split task stores its only value)."""
@@ -321,6 +353,9 @@ class _Writer(MemoryWriter):
             return f.value(number_of(op), value_type(op.dtype))
         if op.op == "gather":
             return self.gather(op, values[op.args[0]], indices, lanes)
+        if op.op == "random_words":
+            key, offset = (values[arg] for arg in op.args)
+            return self.random_words(op, key, offset, indices, lanes)
         operands = [values[arg] for arg in op.args]
         if any(each.type.lanes > 1 for each in operands):
             operands = [

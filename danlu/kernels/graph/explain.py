@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from danlu.kernels.graph.fuse import Nest
-from danlu.kernels.graph.nodes import Unsupported
+from danlu.kernels.graph.nodes import Node, Unsupported
 from danlu.kernels.graph.plan import Plan, plan
 from danlu.kernels.runtime import road
 
@@ -44,16 +44,31 @@ def explain(function, *arguments) -> str:
     except Unsupported as error:
         return f"NumPy runs this: {error} cannot be generated"
     made.launch(*arguments)  # fills the caches
-    lines = ["graph", *(f"  {node}" for node in made.graph.nodes)]
+    lines = ["graph", *(f"  {_line(node, made.graph)}" for node in made.graph.nodes)]
     for leaf, value in made.graph.writes.items():
         lines.append(f"  argument {leaf.info.slot.number} = %{value.number}")
     lines += ["", "loops"]
     seconds = _times(made, arguments)
     for number, nest in enumerate(each for each in made.steps if isinstance(each, Nest)):
         lines += _described(number, nest, made, seconds[f"k{number}"])
+    lines += [f"  {name}: called; {seconds[name] * 1e6:.1f} us a call" for name in _called(made)]
     lines += ["", "memory", *_memory(made, arguments)]
     lines += ["", "launch", *(f"  {line}" for line in made.source.splitlines())]
     return "\n".join(lines)
+
+
+def _line(node, graph):
+    if node.op != "extern":
+        return str(node)
+    name = graph.externs[node.info].name
+    return str(node).replace("extern(", f"call of {name}(").replace(f") {node.info}:", "):")
+
+
+def _called(made) -> list[str]:
+    """The names of the functions that a launch calls between the loops."""
+    functions = [made.graph.externs[step.info].function for step in made.steps
+                 if isinstance(step, Node) and step.op == "extern"]  # fmt: skip
+    return [name for name, value in made.names.items() if any(value is f for f in functions)]
 
 
 def _described(number, nest, made, seconds):
@@ -62,10 +77,11 @@ def _described(number, nest, made, seconds):
     rows = [int(laid.geometry[known["row", d]]) for d in range(program.rows)]
     columns = [int(laid.geometry[known["column", d]]) for d in range(program.columns)]
     cut = "columns" if program.split else "rows"
+    vectors = "the columns, rows in tiles" if program.lane == "tile" else f"the {program.lane}"
     passes = "pass" if program.passes() == 1 else "passes"
     yield (
         f"  k{number}: rows {rows}, columns {columns}, {program.passes()} {passes}, vectors along "
-        f"the {program.lane}, {laid.tasks} tasks of {int(laid.geometry[0])} {cut}"
+        f"{vectors}, {laid.tasks} tasks of {int(laid.geometry[0])} {cut}"
     )
     for op_number, op in enumerate(program.ops):
         place = ("column" if op.by_column else "row" if op.by_row else "once") + f", {op.stage}"
@@ -87,20 +103,22 @@ def _described(number, nest, made, seconds):
 
 
 def _times(made: Plan, arguments) -> dict[str, float]:
-    """The best time of each kernel of a launch."""
+    """The best time of each kernel, and of each function called, of a launch."""
     best: dict[str, float] = {}
 
     def timed(name, call):
-        def run(*given):
+        def run(*given, **named):
             start = time.perf_counter()
-            call(*given)
+            result = call(*given, **named)
             best[name] = min(best.get(name, float("inf")), time.perf_counter() - start)
+            return result
 
         return run
 
     names: dict[str, Any] = dict(made.names)
     for number, kernel in enumerate(made.kernels.values()):
         names[f"k{number}"] = timed(f"k{number}", kernel.call)
+    names.update((name, timed(name, names[name])) for name in _called(made))
     exec(made.source, names)
     for _ in range(_ROUNDS):
         names["launch"](*arguments)

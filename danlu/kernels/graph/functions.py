@@ -4,18 +4,84 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.kernels.graph.nodes import Unsupported
-from danlu.kernels.graph.traced import Traced, apply, convert, gather, lift, reshape, transpose
+from danlu.kernels.graph import indexing, operations
+from danlu.kernels.graph.calls import call_out
+from danlu.kernels.graph.nodes import Unsupported, View
+from danlu.kernels.graph.traced import Traced, apply, convert, lift, reduce, reshape, transpose
+from danlu.kernels.matmul import matmul
 
-__all__ = ["KNOWN", "special"]
+__all__ = ["accumulate", "call_function", "call_ufunc", "random_words", "special"]
 
-KNOWN: dict = {}
+# functions with a graph of their own
+_KNOWN: dict = {}
+# what asks for shapes and dtypes alone
+_ASKING = frozenset((np.shape, np.ndim, np.size, np.result_type, np.iscomplexobj, np.isrealobj))
+# the shapes of their results depend on values
+_BY_VALUE = frozenset((
+    np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.intersect1d, np.nonzero,
+    np.roots, np.setdiff1d, np.setxor1d, np.trim_zeros, np.union1d, np.unique, np.unique_all,
+    np.unique_counts, np.unique_inverse, np.unique_values,
+))  # fmt: skip
+# views of their first argument
+_LOOKING = (
+    np.diagonal, np.flip, np.fliplr, np.flipud, np.matrix_transpose, np.moveaxis, np.rollaxis,
+    np.rot90,
+)  # fmt: skip
+
+
+def call_function(graph, function, args, kwargs):
+    """A function of NumPy: inside the loops where it has a graph, else a call between them.
+
+    Raises:
+        Unsupported: its result's shape depends on values, or it changes its arguments.
+    """
+    if function in _ASKING:
+        empty = [np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Traced) else x
+                 for x in args]  # fmt: skip
+        return function(*empty, **kwargs)
+    if function in _BY_VALUE:
+        raise Unsupported(function.__name__)
+    known = _KNOWN.get(function)
+    if known is not None:
+        try:
+            return known(graph, *args, **kwargs)
+        except (Unsupported, TypeError):  # options that have no graph
+            pass
+    return call_out(graph, function, args, kwargs)
+
+
+def call_ufunc(graph, ufunc, method, inputs, kwargs):
+    """A ufunc, or `ufunc.reduce`, `ufunc.accumulate` and so on: inside the loops or between them."""
+    try:
+        if method == "reduce":
+            return reduce(graph, ufunc.__name__, *inputs, **kwargs)
+        if method == "__call__" and ufunc is np.matmul:
+            return _matmul(graph, *inputs, **kwargs)
+        if method == "__call__" and not kwargs:
+            return apply(graph, ufunc, inputs)
+    except (Unsupported, TypeError):
+        pass
+    if "where" in kwargs:
+        raise Unsupported(f"{ufunc.__name__} with where")
+    if method == "__call__":
+        return call_out(graph, ufunc, inputs, kwargs)
+    name = f"{ufunc.__name__}_{method}"
+    return call_out(graph, getattr(ufunc, method), inputs, kwargs, name)
+
+
+def accumulate(graph, ufunc, target, indices, *values) -> None:
+    """`ufunc.at(target, indices, *values)`."""
+    if not isinstance(target, Traced):
+        raise Unsupported("writing into an array that is no argument")
+    made = call_out(graph, indexing.accumulated, (ufunc, target, indices, *values), {},
+                    f"{ufunc.__name__}_at", is_fresh=True)  # fmt: skip
+    target[...] = made
 
 
 def _stands_for(*functions):
     def keep(written):
         for each in functions:
-            KNOWN[each] = written
+            _KNOWN[each] = written
         return written
 
     return keep
@@ -106,7 +172,7 @@ def _squeeze(graph, x, axis=None):
 def _broadcast_to(graph, x, shape):
     x = lift(graph, x)
     if x.node.op == "leaf":
-        return x._shares(graph.view(x.node, lambda array: np.broadcast_to(array, shape)))
+        return x.look_at(View(f"broadcast {shape}", lambda array: np.broadcast_to(array, shape)))
     return Traced(graph, graph.make("copy", (x.node,), x.dtype, tuple(shape)))
 
 
@@ -128,7 +194,7 @@ def _full_like(graph, x, value, dtype=None):
 
 @_stands_for(np.take_along_axis)
 def _take_along_axis(graph, x, indices, axis):
-    return gather(x, lift(graph, indices), axis)
+    return indexing.gather(x, lift(graph, indices), axis)
 
 
 @_stands_for(np.copyto)
@@ -138,36 +204,104 @@ def _copyto(graph, target, value, casting="same_kind", where=True):
     target[...] = value
 
 
-def _called_out(function):
-    """Left to NumPy, between the loops."""
+def _views(function):
+    def look(graph, x, *args, **kwargs):
+        view = View(f"{function.__name__} {args} {kwargs}", lambda a: function(a, *args, **kwargs))
+        return x.look_at(view)
 
-    def record(graph, *operands, **kwargs):
-        if kwargs:
-            raise Unsupported(f"{function.__name__} with keywords")
-        operands = [lift(graph, each) for each in operands]
-        # NumPy itself says what the result is, on arrays of one repeated number
-        samples = [np.broadcast_to(np.zeros((), each.dtype), each.shape) for each in operands]
-        result = _described(function, samples)
-        if function not in graph.externs:
-            graph.externs.append(function)
-        number = graph.externs.index(function)
-        nodes = tuple(each.node for each in operands)
-        return Traced(graph, graph.make("extern", nodes, result.dtype, result.shape, number))
-
-    return record
+    return look
 
 
-def _described(function, samples):
-    """The result of a matrix product of these, without multiplying them."""
-    a, b = samples
-    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
-        raise Unsupported(f"{function.__name__} of {a.shape} and {b.shape}")
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    shape = (*batch, a.shape[-2], b.shape[-1])
-    return np.broadcast_to(np.zeros((), np.result_type(a, b)), shape)
+_KNOWN.update((each, _views(each)) for each in _LOOKING)
 
 
-KNOWN[np.matmul] = _called_out(np.matmul)
+def _matmul(graph, a, b):
+    if np.ndim(a) < 2 or np.ndim(b) < 2:
+        raise Unsupported("a matrix product of vectors")
+    return call_out(graph, matmul, (a, b), {}, is_fresh=True)
+
+
+@_stands_for(np.dot)
+def _dot(graph, a, b):
+    if np.ndim(a) != 2 or np.ndim(b) != 2:
+        raise Unsupported("a product that is none of matrices")
+    return _matmul(graph, a, b)
+
+
+@_stands_for(np.argmax)
+def _argmax(graph, x, axis=None, *, keepdims=False):
+    return indexing.largest_at(x, axis, keepdims, "argmax")
+
+
+@_stands_for(np.argmin)
+def _argmin(graph, x, axis=None, *, keepdims=False):
+    return indexing.largest_at(x, axis, keepdims, "argmin")
+
+
+@_stands_for(np.any)
+def _any(graph, x, axis=None, *, keepdims=False):
+    return (x != 0).astype(np.int8).max(axis=axis, keepdims=keepdims) != 0
+
+
+@_stands_for(np.all)
+def _all(graph, x, axis=None, *, keepdims=False):
+    return (x != 0).astype(np.int8).min(axis=axis, keepdims=keepdims) != 0
+
+
+@_stands_for(np.var)
+def _var(graph, x, axis=None, *, ddof=0, keepdims=False):
+    centered = x - x.mean(axis=axis, keepdims=True)
+    total = (centered * centered).sum(axis=axis, keepdims=keepdims)
+    return total / total.dtype.type(max(x.size // total.size - ddof, 0))
+
+
+@_stands_for(np.std)
+def _std(graph, x, axis=None, *, ddof=0, keepdims=False):
+    return np.sqrt(_var(graph, x, axis, ddof=ddof, keepdims=keepdims))
+
+
+@_stands_for(np.copy)
+def _copy(graph, x):
+    return x.copy()
+
+
+@_stands_for(np.astype)
+def _astype(graph, x, dtype, copy=True):
+    return x.astype(dtype)
+
+
+@_stands_for(np.put_along_axis)
+def _put_along_axis(graph, x, indices, values, axis):
+    operands = (lift(graph, each) for each in (indices, values))
+    x[...] = indexing.put_along_axis(x, *operands, axis)
+
+
+@_stands_for(np.concatenate)
+def _concatenate(graph, arrays, axis=0):
+    arrays = [lift(graph, each) for each in arrays]
+    if any(each.weak or not each.ndim for each in arrays) or axis is None:
+        raise Unsupported("a concatenation of numbers")
+    axis %= arrays[0].ndim
+    dtype = np.result_type(*(each.dtype for each in arrays))
+    operations.check("copy", dtype.name, ())
+    shape = list(arrays[0].shape)
+    if any(each.shape[:axis] + each.shape[axis + 1 :] != (*shape[:axis], *shape[axis + 1 :])
+           for each in arrays):  # fmt: skip
+        raise Unsupported("a concatenation of other shapes")
+    shape[axis] = sum(each.shape[axis] for each in arrays)
+    # parts of two concatenations are stored in two places, also where they are equal
+    own = len(graph.nodes)
+    parts = []
+    for number, each in enumerate(arrays):
+        node = convert(graph, each.node, dtype)
+        parts.append(graph.make("part", (node,), dtype, node.shape, (own, number)))
+    return Traced(graph, graph.make("concatenate", tuple(parts), dtype, tuple(shape), axis))
+
+
+@_stands_for(np.stack)
+def _stack(graph, arrays, axis=0):
+    arrays = [lift(graph, each) for each in arrays]
+    return _concatenate(graph, [np.expand_dims(each, axis) for each in arrays], axis)
 
 
 def special(name, x: Traced, *others) -> Traced:
@@ -179,3 +313,19 @@ def special(name, x: Traced, *others) -> Traced:
         raise Unsupported(f"{name} of several dtypes")
     operands = (convert(x.graph, each.node, x.dtype) for each in (x, *rest))
     return Traced(x.graph, x.graph.map(name, x.dtype, *operands))
+
+
+def random_words(shape, key, offset) -> Traced:
+    """Philox's words, made where they are used (kernels/fused/functions.py)."""
+    graph = (key if isinstance(key, Traced) else offset).graph
+    if not shape:
+        raise Unsupported("a random word without an axis")
+    word = np.dtype(np.uint64)
+    nodes = []
+    for each in (key, offset):
+        operand = lift(graph, each)
+        if operand.size != 1 or operand.dtype != word:
+            raise Unsupported(f"a key or an offset of {operand.dtype.name}")
+        nodes.append(reshape(operand, ()).node)
+    node = graph.make("random_words", tuple(nodes), np.dtype(np.uint32), tuple(shape))
+    return Traced(graph, node)

@@ -28,7 +28,7 @@ COSTS = {
     "exp": 12, "exp_nonpositive": 11, "exp2": 12, "expm1": 16, "log": 18, "log2": 18, "log10": 18, "log1p": 20,
     "tanh": 25, "sigmoid": 20, "erf": 25, "erfc": 25, "sin": 25, "cos": 25, "tan": 30,
     "power": 50, "sqrt": 6, "divide": 6, "rsqrt": 10, "reciprocal": 6, "arctan": 30,
-    "arcsin": 30, "arccos": 30, "arctan2": 40, "sinh": 25, "cosh": 25,
+    "arcsin": 30, "arccos": 30, "arctan2": 40, "sinh": 25, "cosh": 25, "random_words": 20,
 }  # fmt: skip
 # a row reduction is worth keeping the row in cache for; below this many rows, or above this many
 # numbers in the sums of one task, it is organised otherwise

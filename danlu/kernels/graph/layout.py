@@ -111,7 +111,7 @@ class _Layout:
         stores = enumerate(self.writes, len(self.reads))
         program = Program(
             self.lane, self.split, len(self.rows), len(self.columns),
-            tuple(map(self._access, self.walks)), ops,
+            tuple(self._access(walk, n < len(self.reads)) for n, walk in enumerate(self.walks)), ops,
             tuple((self.number[node], access) for access, (node, _) in stores),
             tuple(sums.values()), _kept(ops), len(self.slots),
         )  # fmt: skip
@@ -173,10 +173,13 @@ class _Layout:
                 found[node] = self._walk(self.memory[node], node)
             elif node.op == "iota":
                 strides = [0] * len(node.shape)
-                strides[node.info] = 1
+                strides[node.info] = int(node.shape[node.info] != 1)
                 found[node] = _Walk(-1, node.dtype, 0, aligned(strides, self.domain, 0))
             elif node.op == "gather":
                 found[node] = self._walk(self.memory[node.args[0]], node.args[0], node.info)
+            elif node.op == "random_words":
+                strides = aligned(_word_numbers(node.shape), self.domain, 0)
+                found[node] = _Walk(-1, node.dtype, 0, strides)
         return found
 
     def _order(self):
@@ -249,24 +252,35 @@ class _Layout:
 
     def _lane(self) -> str:
         """Along which loop vectors lie: where more arrays are dense."""
-        if self.nest.columns is None or not self.rows or self.split:
+        if not self.rows or self.split or self.put_axes or not self.columns[-1]:
             return "column"
-        if self.put_axes:
-            return "column"
+        if self.nest.columns is None:
+            long = min(self.extents[-1], self.lengths[-1]) >= ROW_BLOCK
+            return "tile" if long and any(map(self._crosses, self.reads.values())) else "column"
         row, column = self.rows[-1][-1], self.columns[-1][-1]
         full = [walk for walk in self.walks if walk.strides[row] and walk.strides[column]]
         along_rows = sum(walk.strides[row] == 1 for walk in full)
         along_columns = sum(walk.strides[column] == 1 for walk in full)
         return "row" if along_rows > along_columns else "column"
 
-    def _access(self, walk) -> Access:
+    def _crosses(self, walk) -> bool:
+        """Whether an array is dense along the innermost row loop, across the vectors."""
+        row, column = self.rows[-1][-1], self.columns[-1][-1]
+        is_array = walk.pointer >= 0 and walk.axis is None
+        return is_array and walk.strides[row] == 1 and walk.strides[column] not in (0, 1)
+
+    def _access(self, walk, is_read) -> Access:
         vector = self.rows[-1] if self.lane == "row" else self.columns[-1]
         stride = walk.strides[vector[-1]] if vector else 0
+        if self.lane == "tile" and is_read and self._crosses(walk):
+            stride = 3
+        elif stride not in (0, 1):
+            stride = 2
         return Access(
             walk.pointer, walk.dtype.name,
             tuple(walk.strides[axes[-1]] != 0 for axes in self.rows),
             tuple(bool(axes) and walk.strides[axes[-1]] != 0 for axes in self.columns),
-            stride if stride in (0, 1) else 2,
+            stride,
         )  # fmt: skip
 
     def _tasks(self, sums: bool) -> tuple[int, int, int]:
@@ -282,7 +296,7 @@ class _Layout:
                 chunk = -(-chunk // 64) * 64
             parts = -(-self.lengths[0] // chunk)
             return rows * parts, chunk, parts
-        if self.lane == "row":
+        if self.lane != "column":
             rows = prod(self.extents[:-1]) * -(-self.extents[-1] // ROW_BLOCK)
         chunk = -(-rows // wanted)
         return -(-rows // chunk), chunk, 1
@@ -389,6 +403,15 @@ class _Layout:
             loops = []
         axes = tuple(axis for group in loops for axis in group)
         return Sums(each.kind, tasks, axes, tuple(self.domain[axis] for axis in axes))
+
+
+def _word_numbers(shape) -> tuple[int, ...]:
+    """The strides of the numbers of random words: rows start a block of four."""
+    strides, step = [1], -(-shape[-1] // 4) * 4
+    for size in reversed(shape[:-1]):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
 
 
 def _kept(ops) -> tuple[int, ...]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from danlu.kernels.codegen.function import Function, Value
 from danlu.kernels.codegen.target import Target
-from danlu.kernels.codegen.types import I1, I8, I64
+from danlu.kernels.codegen.types import I1, I8, I32, I64
+from danlu.kernels.generated.matmul_packing import transposed
+from danlu.kernels.graph import philox
 from danlu.kernels.graph.operations import from_memory, load_type, to_memory, value_type
 from danlu.kernels.graph.program import ROW_BLOCK, Op, Program
 
@@ -21,6 +23,7 @@ class MemoryWriter:
         pointers, kept: the addresses of arrays and of kept values.
         bases, starts: per access, the present row's offset and its address.
         turn: the pass being written.
+        tiles, tile_row: per access a transposed tile, and the row of the tiles being written.
     """
 
     def __init__(self, f: Function, program: Program, target: Target):
@@ -31,6 +34,8 @@ class MemoryWriter:
         self.bases: list[Value] = []
         self.starts: list[Any] = []  # None for counting, which reads nothing
         self.turn = 0
+        self.tiles: dict[int, Value] = {}
+        self.tile_row: Value | None = None
 
     # ------------------------------------------------------------------ places
     def locate(self, index=None):
@@ -55,13 +60,38 @@ class MemoryWriter:
             for access, base in zip(program.accesses, self.bases)
         ]  # fmt: skip
 
+    def move_down(self, first, row):
+        """From the places of the first row of a block to those of another row of it."""
+        f, program = self.f, self.program
+        bases, starts = first
+        self.bases, self.starts = list(bases), list(starts)
+        for number, access in enumerate(program.accesses):
+            if access.rows[-1]:
+                step = row * self.known["row stride", number, program.rows - 1]
+                self.bases[number] = bases[number] + step
+                if access.pointer >= 0:
+                    self.starts[number] = f.at(starts[number], step, load_type(access.dtype))
+
+    def load_tiles(self, column, lanes):
+        """Transpose what is dense along the rows, from this column on: a cache line a column."""
+        f = self.f
+        for number, tile in self.tiles.items():
+            type = load_type(self.program.accesses[number].dtype).vector(lanes)
+            step = self.known["column stride", number, 0]
+            with f.loop(0, ROW_BLOCK, lanes) as rows:
+                place = column * step + rows.index
+                lines = [f.load(self.starts[number], type, place + step * lane)
+                         for lane in range(lanes)]  # fmt: skip
+                for row, line in enumerate(transposed(f, lines)):
+                    f.store(line, tile, (rows.index + row) * lanes)
+
     def column_offset(self, number, indices):
         offset: Value | int = 0
         access = self.program.accesses[number]
         for d, index in enumerate(indices):
             if access.columns[d]:
                 unit = (
-                    self.program.lane == "column" and access.lane == 1
+                    self.program.lane != "row" and access.lane == 1
                     and d == self.program.columns - 1
                 )  # fmt: skip
                 stride = 1 if unit else self.known["column stride", number, d]
@@ -81,6 +111,8 @@ class MemoryWriter:
         pointer, type = self.starts[number], load_type(dtype)
         if access.lane == 0 or lanes == 1:
             loaded = f.load(pointer, type, offset)
+        elif access.lane == 3 and self.tile_row is not None:
+            loaded = f.load(self.tiles[number], type.vector(lanes), self.tile_row * lanes)
         elif access.lane == 1 and mask is not None:
             loaded = f.masked_load(pointer, mask, type.vector(lanes), 0, offset)
         elif access.lane == 1:
@@ -126,6 +158,26 @@ class MemoryWriter:
                 return from_memory(f, self.target, loaded, op.dtype)
             found = f.insert(found, loaded, lane)
         return from_memory(f, self.target, found, op.dtype)
+
+    def random_words(self, op: Op, key: Value, offset: Value, indices, lanes: int) -> Value:
+        """Philox's words of these elements; vectors of neighbours share blocks of four."""
+        f, number = self.f, op.access
+        first = f.value(self.bases[number] + self.column_offset(number, indices), I64)
+        lane = self.program.accesses[number].lane
+        if lane == 1 and lanes % 4 == 0:  # rows, and the vectors of a row, start with a block
+            blocks = f.broadcast((first >> 2) + offset, lanes // 4)
+            blocks = blocks + f.lane_numbers(lanes // 4, I64)
+            return philox.in_turn(f, philox.words(f, blocks, key))
+        count = 1 if lane == 0 else lanes
+        numbers = f.broadcast(first, count)
+        if count > 1:
+            steps = f.broadcast(f.value(1 if lane == 1 else self.lane_stride(number), I64), count)
+            numbers = numbers + f.lane_numbers(count, I64) * steps
+        four = philox.words(f, (numbers >> 2) + f.broadcast(offset, count), key)
+        place, found = numbers & 3, four[3]
+        for turn in (2, 1, 0):
+            found = f.select(f.compare("eq", place, turn), four[turn], found)
+        return f.convert(found, I32)
 
     def from_start(self, value: Value, number: int, length: Value) -> Value:
         """A value as an index; negative ones count from the end."""

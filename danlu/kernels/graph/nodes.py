@@ -10,25 +10,32 @@ graph is built. What a node computes is its `op`:
     reduce      (kind, axes), keeping the axes with length 1
     gather      take_along_axis: values and indices whose length along the axis is 1
     put         values, indices and what to put there, one element along the axis `info`
-    reshape, transpose          views of computed values (of leaves they are leaves)
-    extern      a NumPy function that is called between the loops
+    random_words                key and offset: Philox's words, one an element
+    reshape, transpose, view    views of computed values (of leaves they are leaves)
+    concatenate the parts along the axis `info`, each a `part` that is stored in its place
+    extern      a function that is called between the loops: its number in `Graph.externs`
+    result      one of the results of such a call
     anything else               an elementwise function, by NumPy's name, on broadcast operands
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 __all__ = [
-    "ELSEWHERE", "SOURCES", "Graph", "Leaf", "Node", "Slot", "Unsupported",
-    "is_elementwise", "number_of",
+    "ELSEWHERE", "SOURCES", "VIEWS", "Graph", "Leaf", "Node", "Slot", "Unsupported", "View",
+    "is_elementwise", "number_of", "overlap", "window",
 ]  # fmt: skip
 
 SOURCES = frozenset(("leaf", "scalar", "constant", "iota"))
+VIEWS = frozenset(("reshape", "transpose", "view"))
 # what is not computed inside loops
-ELSEWHERE = frozenset(("reshape", "transpose", "extern"))
+ELSEWHERE = VIEWS | frozenset(("concatenate", "extern", "result"))
+# what is, but is no function of single elements of its operands
+_OF_OTHERS = frozenset(("reduce", "gather", "random_words"))
 
 
 class Unsupported(Exception):
@@ -48,6 +55,24 @@ class Leaf(NamedTuple):
     slot: Slot
     offset: int
     strides: tuple[int, ...]
+
+
+class View:
+    """A way to look at an array; ways of one name are the same."""
+
+    __slots__ = ("look", "name")
+
+    def __init__(self, name: str, look: Callable):
+        self.name, self.look = name, look
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, View) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Node:
@@ -73,9 +98,7 @@ def _described(info) -> str:
 
 
 def is_elementwise(node: Node) -> bool:
-    return not (
-        node.op in SOURCES or node.op in ELSEWHERE or node.op == "reduce" or node.op == "gather"
-    )
+    return not (node.op in SOURCES or node.op in ELSEWHERE or node.op in _OF_OTHERS)
 
 
 class Graph:
@@ -83,8 +106,8 @@ class Graph:
 
     Attributes:
         arrays: arrays that the traced code took from elsewhere (slots of kind `array`).
-        externs: the functions of `extern` nodes.
-        writes: leaf -> value: what arguments that are updated in place hold in the end.
+        externs: the calls of `extern` nodes.
+        writes: leaf -> value: what arguments, or parts of them, are updated to, in this order.
     """
 
     def __init__(self):
@@ -141,6 +164,59 @@ class Graph:
         moved = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
         found = Leaf(slot, offset + moved // item, tuple(each // item for each in part.strides))
         return self.make("leaf", (), leaf.dtype, part.shape, found)
+
+    # ------------------------------------------------------------------ arguments that change
+    def write(self, leaf: Node, value: Node) -> None:
+        """An argument, or a part of it, holds this value from here on."""
+        self.writes.pop(leaf, None)
+        self.writes[leaf] = value
+
+    def present(self, leaf: Node) -> Node:
+        """What an argument, or a part of it, holds here.
+
+        Raises:
+            Unsupported: some of it was written, but not it as a whole.
+        """
+        for written in reversed(self.writes):
+            if written is leaf:
+                return self.writes[written]
+            if overlap(written, leaf):
+                raise Unsupported("reading an argument of which a part was written")
+        return leaf
+
+
+class _Window:
+    """Memory as NumPy's array interface describes it."""
+
+    def __init__(self, address, leaf, shape, item, owner):
+        self.owner = owner
+        self.__array_interface__ = {
+            "data": (address + leaf.offset * item, False), "shape": shape, "version": 3,
+            "strides": tuple(stride * item for stride in leaf.strides), "typestr": f"|V{item}",
+        }  # fmt: skip
+
+
+def window(array: np.ndarray, leaf: Leaf, shape) -> np.ndarray:
+    """A view of the memory behind an array."""
+    address, _ = array.__array_interface__["data"]
+    made = _Window(address, leaf, shape, array.dtype.itemsize, array)
+    return np.asarray(made).view(array.dtype)
+
+
+def overlap(one: Node, other: Node) -> bool:
+    """Whether two leaves have elements of one array in common (or may have: finding out is cut
+    short where it is hard)."""
+    if one.info.slot != other.info.slot:
+        return False
+    # only the addresses count, which start anywhere
+    first, second = (
+        np.asarray(_Window(1 << 40, each.info, each.shape, each.dtype.itemsize, None))
+        for each in (one, other)
+    )
+    try:
+        return np.shares_memory(first, second, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
 
 
 def number_of(node):

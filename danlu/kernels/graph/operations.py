@@ -16,6 +16,7 @@ from danlu.kernels.codegen.types import (
     I8,
     I16,
     I32,
+    I64,
     Type,
     of_dtype,
 )
@@ -85,10 +86,10 @@ def check(name: str, dtype: str, args: tuple[str, ...]) -> None:
     except (KeyError, TypeError) as error:
         raise Unsupported(f"{name} of {dtype}") from error
     operand = types[1] if args else types[0]
-    if name in ("where", "copy", "put"):
+    if name in ("where", "copy", "part", "put"):
         known = True
     elif name == "convert":
-        known = not (operand.is_float and not types[0].is_float and dtype != "bool")
+        known = not (operand.is_float and dtype == "uint64")
     elif operand.is_float:
         known = (
             name in _ARITHMETIC or name in _COMPARE or name in _CLASSES
@@ -101,7 +102,8 @@ def check(name: str, dtype: str, args: tuple[str, ...]) -> None:
         known = (
             name in _ARITHMETIC or name in _COMPARE
             or (name in _BITS and not name.startswith("logical"))
-            or name in ("invert", "negative", "square", "maximum", "minimum", "remainder")
+            or name in ("absolute", "invert", "negative", "square", "maximum", "minimum",
+                        "remainder")
         )  # fmt: skip
     if not known:
         raise Unsupported(f"{name} of {', '.join(args) or dtype}")
@@ -112,7 +114,7 @@ def write(
 ) -> Value:
     """One function on values of the same lane count."""
     x = values[0]
-    if name in ("copy", "put"):  # elements are put when the row is in memory
+    if name in ("copy", "part", "put"):  # elements are put when the row is in memory
         return x
     if name == "convert":
         return _converted(f, target, x, dtypes[0], dtype)
@@ -191,6 +193,8 @@ def _integral(f, name, dtype, values):
     if name == "square":
         return x * x
     unsigned = dtype.startswith("u")
+    if name == "absolute":
+        return x if unsigned else f.select(f.compare("slt", x, 0), -x, x)
     if name == "remainder":  # with the sign of the divisor, as Python's
         y = values[1]
         if unsigned:
@@ -215,6 +219,9 @@ def _converted(f, machine, x, source, target):
     if target == "bool":
         return f.compare("une" if x.type.is_float else "ne", x, 0)
     signed = not source.startswith("u")
+    if x.type.is_float and not value_type(target).is_float:
+        # C's way, by 32 bits or 64: numbers out of range give what NumPy gives on x86
+        x = f.convert(x, I64 if target in ("int64", "uint32") else I32)
     value = f.convert(x, value_type(target), signed=signed)
     if target in _NARROW:  # a cast rounds
         return from_memory(f, machine, to_memory(f, machine, value, target), target)

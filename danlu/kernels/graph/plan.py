@@ -4,7 +4,7 @@ A launch is a small Python function written for one signature. Its text is the p
 
     def launch(a0):
         n5 = empty((4096, 1024), float32)
-        k0(64, g0, empty(4608 * threads(), uint8), a0, n5)
+        k0(64, g0, empty(4608 * threads, uint8), a0, n5)
         return n5
 """
 
@@ -16,9 +16,23 @@ from typing import Any
 import numpy as np
 
 from danlu.kernels.graph import operations
+from danlu.kernels.graph.calls import fresh, named, settled, text_of
 from danlu.kernels.graph.fuse import Nest, fuse
 from danlu.kernels.graph.layout import Laid, lay_out
-from danlu.kernels.graph.nodes import SOURCES, Graph, Leaf, Node, Slot, Unsupported
+from danlu.kernels.graph.nodes import (
+    ELSEWHERE,
+    SOURCES,
+    VIEWS,
+    Graph,
+    Leaf,
+    Node,
+    Slot,
+    Unsupported,
+    is_elementwise,
+    number_of,
+    overlap,
+    window,
+)
 from danlu.kernels.graph.program import Program
 from danlu.kernels.graph.simplify import simplify
 from danlu.kernels.graph.traced import Traced, trace
@@ -42,6 +56,7 @@ class Plan:
         launch: the function.
         names: what the text refers to.
         written: numbers of the arguments that are updated in place.
+        may_give_up: whether a launch may raise Unsupported, before it has updated anything.
     """
 
     def __init__(self, graph: Graph):
@@ -53,6 +68,7 @@ class Plan:
         self.names: dict[str, object] = {}
         self.launch: Any = None
         self.written: tuple[int, ...] = ()
+        self.may_give_up = False
 
 
 def compiled(program: Program) -> launches.Kernel:
@@ -86,11 +102,14 @@ def plan(function, arguments) -> Plan:
     nodes = [_computed(graph, each.node) for each in arrays]
     graph.writes = {leaf: _computed(graph, value) for leaf, value in graph.writes.items()}
     graph, nodes = simplify(graph, nodes)
+    if graph.externs:
+        from danlu.kernels.graph.epilogues import fold
+
+        graph, nodes = fold(graph, nodes)
     for node in graph.nodes:
-        if node.op not in SOURCES and node.op not in ("reduce", "gather", "extern", "reshape",
-                                                      "transpose"):  # fmt: skip
+        if is_elementwise(node):
             operations.check(node.op, node.dtype.name, tuple(a.dtype.name for a in node.args))
-        elif node.op != "extern":
+        elif node.op not in ELSEWHERE:
             operations.check("copy", node.dtype.name, ())
         if 0 in node.shape:
             raise Unsupported("no elements")
@@ -113,7 +132,7 @@ class _Planner:
         self.plan = Plan(graph)
         self.lines: list[str] = []
         self.names: dict[str, Any] = {
-            "empty": np.empty, "uint8": np.uint8, "threads": pool.thread_count,
+            "empty": np.empty, "uint8": np.uint8, "threads": pool.MAX_THREADS,
         }  # fmt: skip
         self.memory: dict[Node, Leaf] = {
             node: node.info for node in graph.nodes if node.op == "leaf"
@@ -126,6 +145,17 @@ class _Planner:
         values = list(graph.writes.values())
         wanted = [_base(node) for node in [*self.results, *values] if node is not None]
         plan.steps = fuse(graph, wanted)
+        called = [graph.externs[step.info] for step in plan.steps
+                  if isinstance(step, Node) and step.op == "extern"]  # fmt: skip
+        if called and not any(isinstance(step, Nest) for step in plan.steps):
+            if not any(each.is_fresh for each in called):
+                raise Unsupported(called[0].name)
+        self.may_give_up = plan.may_give_up = any(not each.is_fresh for each in called)
+        self.parts = {
+            part: (step, number)
+            for step in plan.steps if isinstance(step, Node) and step.op == "concatenate"
+            for number, part in enumerate(step.args)
+        }  # fmt: skip
         self.kept = set(wanted)
         self.counts = {
             prod(node.args[0].shape) // prod(node.shape)
@@ -178,36 +208,38 @@ class _Planner:
             for node in self._outside(step):
                 while node is not None:
                     found[node] = number
-                    node = node.args[0] if node.op in ("reshape", "transpose") else None
+                    node = node.args[0] if node.op in VIEWS else None
         return found
 
     def _targets(self):
         """Writes that go straight to their argument: where nothing reads it afterwards."""
         graph, found = self.graph, set()
         steps = self.plan.steps
+        if self.may_give_up:  # then NumPy needs the arguments as they were
+            return found
         for leaf, value in graph.writes.items():
-            users = [
-                number for number, step in enumerate(steps)
-                if isinstance(step, Nest)
-                for node in step.members for arg in node.args
-                if arg.op == "leaf" and arg.info.slot == leaf.info.slot
-            ]  # fmt: skip
-            home = [
+            homes = [
                 number for number, step in enumerate(steps)
                 if isinstance(step, Nest) and value in step.members and not step.ends(value)
             ]  # fmt: skip
-            if not home or any(isinstance(step, Node) for step in steps):
+            if not homes or any(each is not leaf and overlap(each, leaf) for each in graph.writes):
                 continue
-            same = all(
-                arg is leaf
-                for node in steps[home[0]].members for arg in node.args
-                if arg.op == "leaf" and arg.info.slot == leaf.info.slot
-            )  # fmt: skip
-            again = sum(other.info.slot == leaf.info.slot for other in graph.writes) > 1
-            one_pass = not any(kind == "row" for kind in steps[home[0]].kinds.values())
-            if same and one_pass and not again and max(users, default=0) <= home[0]:
+            home = homes[0]
+            one_pass = "row" not in steps[home].kinds.values()
+            if one_pass and all(
+                number < home or (number == home and arg is leaf and node.op != "gather")
+                for number, node, arg in self._readers(leaf)
+            ):
                 found.add((leaf, value))
         return found
+
+    def _readers(self, leaf):
+        """Who reads the memory of a leaf: (step, node, operand)."""
+        for number, step in enumerate(self.plan.steps):
+            for node in step.members if isinstance(step, Nest) else (step,):
+                for arg in node.args:
+                    if arg.op == "leaf" and (arg is leaf or overlap(arg, leaf)):
+                        yield number, node, arg
 
     # ------------------------------------------------------------------ steps
     def _nest(self, number, nest, targets) -> None:
@@ -216,6 +248,9 @@ class _Planner:
             if nest.ends(node):
                 continue
             direct = [leaf.info for leaf, value in targets if value is node]
+            if node in self.parts:
+                self.memory[node] = self._place(node)
+                direct.append(self.memory[node])
             stores += [(node, leaf) for leaf in direct]
             read_later = self.last_use.get(node, -1) > number
             home = node not in self.memory
@@ -239,7 +274,7 @@ class _Planner:
                 addresses.append(self._buffer(slot, laid, nest))
         scratch = "None"
         if laid.scratch:  # one task runs on the calling thread, which is number 0
-            factor = "" if laid.tasks == 1 else " * threads()"
+            factor = "" if laid.tasks == 1 else " * threads"
             scratch = f"empty({laid.scratch}{factor}, uint8)"
         arguments = [str(laid.tasks), f"g{place}", scratch, *addresses]
         arguments += [f"a{number}" for number in laid.scalars]
@@ -254,23 +289,65 @@ class _Planner:
         )
 
     def _between(self, node) -> None:
-        if node.op in ("reshape", "transpose"):
+        if node.op in VIEWS:
             base = self.graph.make("leaf", (), node.dtype, node.args[0].shape,
                                    self.memory[node.args[0]])  # fmt: skip
-            if node.op == "reshape":
-                found = self.graph.view(base, lambda a: np.reshape(a, node.shape, copy=False))
-            else:
-                found = self.graph.view(base, lambda a: a.transpose(node.info))
+            look = {
+                "reshape": lambda a: np.reshape(a, node.shape, copy=False),
+                "transpose": lambda a: a.transpose(node.info),
+            }.get(node.op) or node.info.look
+            found = self.graph.view(base, look)
             if found is None:
                 raise Unsupported("a reshape that copies")
             self.memory[node] = found.info
-            return
-        function = self.graph.externs[node.info]
-        self.names[function.__name__] = function
-        operands = ", ".join(self._look(arg) for arg in node.args)
+        elif node.op == "concatenate":
+            return  # its parts are in their places
+        else:
+            self._call(node)
+
+    def _call(self, node) -> None:
+        """A call, or one of its results."""
+        source = node.args[0] if node.op == "result" else node
+        call = self.graph.externs[source.info]
+        text = f"r{source.number}[{node.info}]"
+        if node.op == "extern":
+            text = text_of(call, node, self._operand, self.names)
+            if call.many:
+                self.lines.append(f"r{node.number} = {text}")
+                return
+        helper = fresh if call.is_fresh else settled
+        self.names[helper.__name__] = helper
+        given = f"{text}, {node.shape}, {self._dtype(node.dtype)}"
+        if not call.is_fresh:
+            given += "".join(f", {self._operand(arg, False)}" for arg in source.args
+                             if arg.shape == node.shape)  # fmt: skip
         name = self.buffers[node] = f"n{node.number}"
-        self.lines.append(f"{name} = {function.__name__}({operands})")
+        self.lines.append(f"{name} = {helper.__name__}({given})")
         self.memory[node] = Leaf(Slot("node", node.number), 0, _dense(node.shape))
+
+    def _operand(self, node, weak) -> str:
+        """What a call gets: an array, or a Python float."""
+        if node.op == "scalar":
+            return f"a{node.info}"
+        if node.op == "constant":
+            number = node.dtype.type(number_of(node))
+            return named(self.names, "v", number.item() if weak else number)
+        if node.op == "iota":
+            counted = np.arange(node.shape[node.info], dtype=node.dtype).reshape(node.shape)
+            return named(self.names, "v", counted)
+        return f"{self._look(node)}.item()" if weak else self._look(node)
+
+    def _place(self, part) -> Leaf:
+        """Where a part of a concatenation lies, whose buffer is made for the first of them."""
+        whole, number = self.parts[part]
+        if whole not in self.memory:
+            name = self.buffers[whole] = f"n{whole.number}"
+            kind = self._dtype(whole.dtype)
+            self.lines.append(f"{name} = empty({whole.shape}, {kind})")
+            self.memory[whole] = Leaf(Slot("node", whole.number), 0, _dense(whole.shape))
+        slot, _, strides = self.memory[whole]
+        before = sum(each.shape[whole.info] for each in whole.args[:number])
+        return Leaf(slot, before * strides[whole.info], strides)
 
     # ------------------------------------------------------------------ arrays
     def _dtype(self, dtype) -> str:
@@ -353,6 +430,11 @@ class _Planner:
             return f"{self._look(node.args[0])}.reshape({node.shape})"
         if node.op == "transpose" and node not in self.memory:
             return f"{self._look(node.args[0])}.transpose({node.info})"
+        waiting = [node]
+        while waiting[-1] not in self.memory:  # views of views that are results
+            waiting.append(waiting[-1].args[0])
+        for each in reversed(waiting[:-1]):
+            self._between(each)
         leaf = self.memory[node]
         name = self._slot_name(leaf.slot)
         if leaf.slot.kind == "argument" and self._is_whole(node, leaf):
@@ -361,8 +443,9 @@ class _Planner:
             base = next(each for each in self.graph.nodes if each.number == leaf.slot.number)
             if base.shape == node.shape and self.memory[base] == leaf:
                 return name
+            same_size = prod(base.shape) == prod(node.shape)
             dense = self.memory[base].strides == _dense(base.shape)
-            if dense and leaf == Leaf(leaf.slot, 0, _dense(node.shape)):
+            if same_size and dense and leaf == Leaf(leaf.slot, 0, _dense(node.shape)):
                 return f"{name}.reshape({node.shape})"
         self.names["part"] = _part
         return f"part({name}, {leaf.offset}, {node.shape}, {leaf.strides})"
@@ -373,27 +456,14 @@ class _Planner:
         return leaf.offset == 0 and array.shape == node.shape and array.strides == strides
 
 
-class _Window:
-    """Memory of an array as NumPy's array interface describes it."""
-
-    def __init__(self, array, offset, shape, strides):
-        item = array.dtype.itemsize
-        address, _ = array.__array_interface__["data"]
-        self.owner = array
-        self.__array_interface__ = {
-            "data": (address + offset * item, False), "shape": shape, "version": 3,
-            "strides": tuple(stride * item for stride in strides), "typestr": f"|V{item}",
-        }  # fmt: skip
-
-
 def _part(array, offset, shape, strides):
     """A view of the memory behind an array."""
-    return np.asarray(_Window(array, offset, shape, strides)).view(array.dtype)
+    return window(array, Leaf(None, offset, strides), shape)
 
 
 def _base(node: Node) -> Node:
     """The value that is stored for a node: of views, what they look at."""
-    while node.op in ("reshape", "transpose"):
+    while node.op in VIEWS:
         node = node.args[0]
     return node
 

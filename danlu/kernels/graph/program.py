@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 __all__ = ["ROW_BLOCK", "Access", "Op", "Program", "Sum"]
 
-# rows that are computed at once where vectors lie along the rows: a cache line of float32
+# rows that are computed together where arrays are dense along them: a cache line of float32
 ROW_BLOCK = 16
 
 
@@ -23,7 +23,8 @@ class Access(NamedTuple):
             values are the offsets themselves.
         dtype: of its elements in memory.
         rows, columns: whether it moves along each loop.
-        lane: its stride along the lanes: 0, 1, or 2 for any other number.
+        lane: its stride along the lanes: 0, 1, or 2 for any other number; 3 where tiles of it are
+            transposed, since it is dense along the rows.
     """
 
     pointer: int
@@ -75,7 +76,8 @@ class Program(NamedTuple):
 
     Attributes:
         lane: "column": vectors lie along the innermost column loop; "row": along the innermost
-            row loop, for reductions over an axis that is not the innermost in memory.
+            row loop, for reductions over an axis that is not the innermost in memory; "tile": along
+            the column loop, for blocks of rows together, where arrays are dense along the rows.
         split: tasks cut the outermost column loop instead of the rows.
         rows, columns: how many loops of either there are.
         accesses, ops: see there.

@@ -10,7 +10,7 @@ from math import frexp
 
 import numpy as np
 
-from danlu.kernels.graph.nodes import SOURCES, Graph, Node, is_elementwise, number_of
+from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node, is_elementwise, number_of
 
 __all__ = ["simplify"]
 
@@ -43,12 +43,14 @@ def live(graph: Graph, wanted: list[Node]) -> list[Node]:
 
 def _rebuilt(graph, node, args) -> Node:
     """A node on new operands, by the first rule that fits."""
-    if node.op not in ("reshape", "transpose"):
+    if node.op not in VIEWS:
         args = [_chosen(graph, each) if each.op == "put" else each for each in args]
     if node.op == "reshape":
         return _reshaped(graph, args[0], node.shape)
     if node.op == "reduce" and args[0].op == "reshape":
         return _reduced_before(graph, node, args[0])
+    if node.op == "part":  # stored where it is, as it is
+        return graph.make(node.op, tuple(args), node.dtype, node.shape, node.info)
     if node.op == "gather" and is_elementwise(args[0]):
         return _gathered(graph, args[0], args[1], node.info)
     if is_elementwise(node):

@@ -1,61 +1,86 @@
 """Arrays that record: NumPy code runs on them and leaves a graph behind.
 
 A `Traced` array answers to NumPy's operators, ufuncs, methods and the functions of
-`graph.functions` through the protocols NumPy has for that. Whatever has no graph, and everything
-that needs a value (`if x:`,
-`float(x)`), raises `Unsupported`: the caller then runs NumPy.
+`graph.functions` through the protocols NumPy has for that. Functions without a graph become calls
+(`graph.calls`); what needs a value (`if x:`, `float(x)`) raises `Unsupported`: the caller then runs
+NumPy.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from weakref import WeakSet
 
 import numpy as np
 
-from danlu.kernels.graph.nodes import Graph, Node, Slot, Unsupported, number_of
+from danlu.kernels.graph import operations
+from danlu.kernels.graph.nodes import Graph, Node, Slot, Unsupported, View, number_of
 
-__all__ = ["Traced", "lift", "trace"]
+__all__ = [
+    "Traced", "apply", "convert", "lift", "reduce", "reshape", "trace", "transpose",
+]  # fmt: skip
 
 _FLOAT64 = np.dtype(np.float64)
-_BOOL = np.dtype(np.bool_)
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
+_ARITHMETIC = frozenset(("add", "subtract", "multiply", "divide", "power", "negative", "absolute"))
+# methods of arrays whose namesakes among NumPy's functions do something else, or that need values
+_WITHOUT_GRAPH = frozenset((
+    "sort", "partition", "resize", "put", "fill", "dump", "dumps", "byteswap", "setfield", "tofile",
+))  # fmt: skip
 
 
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     """An array of the graph. `weak` marks a Python float, which takes the dtype of what it meets."""
 
-    __slots__ = ("__weakref__", "graph", "home", "node", "relatives", "weak")
+    __slots__ = ("__weakref__", "_node", "graph", "relatives", "weak")
 
     def __init__(self, graph: Graph, node: Node, weak: bool = False):
-        self.graph, self.node, self.weak = graph, node, weak
+        self.graph, self._node, self.weak = graph, node, weak
         # all living arrays that look at the same values
         self.relatives: WeakSet[Traced] = WeakSet((self,))
-        self.home: Node | None = None  # the argument that its values are to be written to
 
     # ------------------------------------------------------------------ what arrays know
     @property
+    def node(self) -> Node:
+        """The values that the array holds here."""
+        return self.graph.present(self._node) if self._in_argument else self._node
+
+    @property
+    def _in_argument(self) -> bool:
+        """Whether the array is an argument or looks at a part of one."""
+        return self._node.op == "leaf" and self._node.info.slot.kind == "argument"
+
+    @property
     def shape(self):
-        return self.node.shape
+        return self._node.shape
 
     @property
     def dtype(self):
-        return self.node.dtype
+        return self._node.dtype
 
     @property
     def ndim(self) -> int:
-        return len(self.node.shape)
+        return len(self._node.shape)
 
     @property
     def size(self) -> int:
-        return prod(self.node.shape)
+        return prod(self._node.shape)
+
+    @property
+    def itemsize(self) -> int:
+        return self._node.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
 
     @property
     def T(self) -> Traced:
         return self.transpose()
 
     def __len__(self) -> int:
-        return self.node.shape[0]
+        return self._node.shape[0]
 
     def __array_namespace__(self, api_version=None):
         return np
@@ -72,22 +97,32 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     # ------------------------------------------------------------------ NumPy's protocols
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
-        if method == "reduce":
-            return _reduce(self.graph, ufunc.__name__, *inputs, **kwargs)
-        if method != "__call__" or kwargs or ufunc.nout != 1:
-            raise Unsupported(f"{ufunc.__name__} with {method} {sorted(kwargs)}")
-        if ufunc is np.matmul:
-            return self.__array_function__(ufunc, (), inputs, {})
-        result = apply(self.graph, ufunc, inputs)
-        return result if out is None else _written(out[0], result)
+        from danlu.kernels.graph import functions
+
+        if method == "at":
+            return functions.accumulate(self.graph, ufunc, *inputs)
+        if out is None:
+            return functions.call_ufunc(self.graph, ufunc, method, inputs, kwargs)
+        where = kwargs.pop("where", True)
+        kwargs.pop("casting", None)  # assigning casts
+        result = functions.call_ufunc(self.graph, ufunc, method, inputs, kwargs)
+        if where is not True:  # elsewhere the output stays what it is
+            result = np.where(where, result, out[0])
+        return _written(out, result)
 
     def __array_function__(self, function, types, args, kwargs):
         from danlu.kernels.graph import functions
 
-        known = functions.KNOWN.get(function)
-        if known is None:
-            raise Unsupported(function.__name__)
-        return known(self.graph, *args, **kwargs)
+        return functions.call_function(self.graph, function, args, kwargs)
+
+    def __getattr__(self, name):
+        """Methods of arrays that are NumPy's functions of the same name."""
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"arrays have no attribute {name!r}")
+        function = None if name in _WITHOUT_GRAPH else getattr(np, name, None)
+        if function is None:
+            raise Unsupported(f"{name} of an array")
+        return function(self) if name in ("real", "imag") else partial(function, self)
 
     def record(self, name, *others):
         """A function of kernels/fused/functions.py, as one operation."""
@@ -97,16 +132,16 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     # ------------------------------------------------------------------ methods of arrays
     def sum(self, axis=None, dtype=None, out=None, keepdims=False):
-        return _reduce(self.graph, "add", self, axis, dtype, out, keepdims)
+        return reduce(self.graph, "add", self, axis, dtype, out, keepdims)
 
     def prod(self, axis=None, dtype=None, out=None, keepdims=False):
-        return _reduce(self.graph, "multiply", self, axis, dtype, out, keepdims)
+        return reduce(self.graph, "multiply", self, axis, dtype, out, keepdims)
 
     def max(self, axis=None, out=None, keepdims=False):
-        return _reduce(self.graph, "maximum", self, axis, None, out, keepdims)
+        return reduce(self.graph, "maximum", self, axis, None, out, keepdims)
 
     def min(self, axis=None, out=None, keepdims=False):
-        return _reduce(self.graph, "minimum", self, axis, None, out, keepdims)
+        return reduce(self.graph, "minimum", self, axis, None, out, keepdims)
 
     def mean(self, axis=None, dtype=None, out=None, keepdims=False):
         if dtype is None and self.dtype.kind in "biu":
@@ -115,7 +150,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return total / total.dtype.type(self.size // total.size)
 
     def astype(self, dtype, copy=True):
-        return Traced(self.graph, convert(self.graph, self.node, np.dtype(dtype)))
+        node = convert(self.graph, self.node, np.dtype(dtype))
+        if copy and node.op == "leaf":
+            node = self.graph.map("copy", node.dtype, node)
+        return Traced(self.graph, node)
 
     def copy(self):
         return Traced(self.graph, self.graph.map("copy", self.dtype, self.node))
@@ -124,8 +162,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         shape = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
         return reshape(self, tuple(shape) if not isinstance(shape, int) else (shape,))
 
+    def flatten(self):
+        return self.reshape(-1).copy()
+
     def squeeze(self, axis=None):
-        return self._view("squeeze", lambda x: np.squeeze(x, axis))
+        return self.look_at(View(f"squeeze {axis}", lambda x: np.squeeze(x, axis)))
 
     def transpose(self, *axes):
         axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
@@ -133,36 +174,39 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return transpose(self, axes)
 
     def __getitem__(self, index):
-        if isinstance(index, tuple) and any(isinstance(i, (Traced, np.ndarray)) for i in index):
-            return _pick(self, index)
-        if isinstance(index, (Traced, np.ndarray)):
-            raise Unsupported("an array as an index")
-        return self._view("item", lambda x: x[index], index)
+        if _has_arrays(index):
+            from danlu.kernels.graph import indexing
+
+            return indexing.picked(self, index)
+        return self.look_at(_item(index))
 
     def __setitem__(self, index, value):
-        if isinstance(index, tuple) and any(isinstance(i, (Traced, np.ndarray)) for i in index):
-            self._assign(_placed(self, index, lift(self.graph, value)))
-            return
-        part = self if index is Ellipsis else self[index]
-        if part is not self and part.node.op != "leaf":
-            raise Unsupported("writing into a part of a computed array")
-        part._assign(lift(self.graph, value))
+        from danlu.kernels.graph import indexing
+
+        value = lift(self.graph, value)
+        if index is Ellipsis:
+            self._assign(value)
+        elif not _has_arrays(index) and self._in_argument:
+            found = self.graph.view(self._node, _item(index).look)
+            self._shares(found)._assign(value)
+        else:
+            self._assign(indexing.updated(self, index, value))
 
     # ------------------------------------------------------------------ views and writes
-    def _view(self, op, look, *info):
+    def look_at(self, view: View) -> Traced:
         """A view, of which leaves know the strides."""
-        if self.node.op == "leaf":
-            found = self.graph.view(self.node, look)
-            if found is not None:
-                return self._shares(found)
-        anchor = np.broadcast_to(np.empty(1, dtype=np.int8), self.shape)
-        part = look(anchor)
-        unit = [size for size in part.shape if size != 1] == [
-            size for size in self.shape if size != 1
-        ]
-        if unit:
+        if self._in_argument and self._node not in self.graph.writes:
+            return self._shares(self.graph.view(self._node, view.look))
+        node = self.node
+        if node.op == "leaf":
+            return self._shares(self.graph.view(node, view.look))
+        # on an array in C order whose memory is never touched
+        strides = [prod(self.shape[axis + 1 :]) for axis in range(self.ndim)]
+        whole = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), self.shape, strides)
+        part = view.look(whole)
+        if _long_axes(part) == _long_axes(whole):  # axes of length 1 come and go
             return reshape(self, part.shape)
-        raise Unsupported(f"{op} of a computed array")
+        return self._shares(self.graph.make("view", (node,), self.dtype, part.shape, view))
 
     def _shares(self, node):
         made = Traced(self.graph, node)
@@ -175,18 +219,33 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         part of one, what its memory is to hold in the end."""
         node = convert(self.graph, value.node, self.dtype)
         if node.shape != self.shape:
-            np.broadcast_shapes(node.shape, self.shape)
+            if np.broadcast_shapes(node.shape, self.shape) != self.shape:
+                raise Unsupported("writing more elements than there are")
             node = self.graph.make("copy", (node,), self.dtype, self.shape)
-        if self.weak or len(self.relatives) > 1:
+        if self.weak or any(each is not self and not (self._in_argument and each._in_argument)
+                            for each in self.relatives):  # fmt: skip
             raise Unsupported("writing into an array that is looked at elsewhere")
-        if self.node.op == "leaf":
-            if self.node.info.slot.kind != "argument":
-                raise Unsupported("writing into an array that is no argument")
-            self.home = self.node
-        if self.home is not None:
-            self.graph.writes[self.home] = node
-        self.node = node
+        if self._in_argument:
+            self.graph.write(self._node, node)
+        elif self._node.op == "leaf":
+            raise Unsupported("writing into an array that is no argument")
+        else:
+            self._node = node
         return self
+
+
+def _has_arrays(index) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(each, (Traced, np.ndarray, list)) for each in parts)
+
+
+def _long_axes(array) -> list[tuple[int, int]]:
+    return [(size, step) for size, step in zip(array.shape, array.strides) if size != 1]
+
+
+def _item(index) -> View:
+    """`x[index]` with a basic index."""
+    return View(f"item {index}", lambda x: x[index])
 
 
 def trace(function, arguments):
@@ -216,9 +275,9 @@ def trace(function, arguments):
 
 def _written(out, result):
     """`ufunc(..., out=out)`."""
-    if not isinstance(out, Traced) or result.shape != out.shape:
+    if len(out) != 1 or not isinstance(out[0], Traced) or result.shape != out[0].shape:
         raise Unsupported("an output of another shape")
-    return out._assign(result)
+    return out[0]._assign(result)
 
 
 # ------------------------------------------------------------------------------ building nodes
@@ -258,6 +317,12 @@ def convert(graph: Graph, node: Node, dtype: np.dtype) -> Node:
         return node
     if node.op == "constant":
         return graph.constant(number_of(node), dtype)
+    try:
+        operations.check("convert", dtype.name, (node.dtype.name,))
+    except Unsupported:
+        from danlu.kernels.graph.calls import call_out
+
+        return call_out(graph, np.astype, (Traced(graph, node), dtype), {}).node
     return graph.make("convert", (node,), dtype, node.shape)
 
 
@@ -269,23 +334,41 @@ def _weak_type(operand: Traced):
 
 
 def apply(graph: Graph, ufunc, inputs) -> Traced:
-    """A ufunc called on operands of which at least one is traced."""
+    """A ufunc called on operands of which at least one is traced, inside the loops.
+
+    Raises:
+        Unsupported: it cannot be generated.
+    """
     operands = [lift(graph, each) for each in inputs]
     name = ufunc.__name__
+    if ufunc.nout != 1 or ufunc.signature is not None:
+        raise Unsupported(name)
     if all(each.weak for each in operands):  # arithmetic of Python floats
         nodes = [convert(graph, each.node, _FLOAT64) for each in operands]
-        return Traced(graph, graph.map(name, _FLOAT64, *nodes), weak=True)
-    try:
-        *types, result = ufunc.resolve_dtypes((*map(_weak_type, operands), None))
-    except TypeError as error:
-        raise Unsupported(str(error)) from None
-    nodes = [convert(graph, each.node, dtype) for each, dtype in zip(operands, types)]
-    return Traced(graph, graph.map(name, result, *nodes))
+        result = ufunc.resolve_dtypes((*[_FLOAT64] * len(nodes), None))[-1]
+        if result != _FLOAT64:
+            raise Unsupported(f"{name} of Python floats")
+    else:
+        try:
+            *types, result = ufunc.resolve_dtypes((*map(_weak_type, operands), None))
+        except TypeError as error:
+            raise Unsupported(str(error)) from None
+        operations.check(name, result.name, tuple(each.name for each in types))
+        nodes = [convert(graph, each.node, dtype) for each, dtype in zip(operands, types)]
+    operations.check(name, result.name, tuple(each.dtype.name for each in nodes))
+    # arithmetic of Python floats gives Python floats; functions of them give NumPy's
+    weak = name in _ARITHMETIC and all(each.weak for each in operands)
+    return Traced(graph, graph.map(name, result, *nodes), weak=weak)
 
 
-def _reduce(
+def reduce(
     graph, name, operand, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True
-):
+) -> Traced:
+    """`ufunc.reduce` inside the loops.
+
+    Raises:
+        Unsupported: it cannot be generated.
+    """
     if out is not None or where is not True or initial is not None or name not in _REDUCTIONS:
         raise Unsupported(f"{name}.reduce with out, initial or where")
     kind = _REDUCTIONS[name]
@@ -298,11 +381,14 @@ def _reduce(
             dtype = np.uint64 if node.dtype.kind == "u" else np.int64
         if dtype is not None:
             node = convert(graph, node, np.dtype(dtype))
+    operations.check("copy", node.dtype.name, ())
     kept = tuple(1 if i in axes else size for i, size in enumerate(operand.shape))
     # an axis of length 1 has nothing to reduce
     wide = tuple(each for each in axes if operand.shape[each] != 1)
     if wide:
         node = graph.make("reduce", (node,), node.dtype, kept, (kind, wide))
+    elif node.op == "leaf":  # the result is no view
+        node = graph.map("copy", node.dtype, node)
     result = Traced(graph, node)
     if keepdims:
         return result
@@ -338,42 +424,3 @@ def transpose(x: Traced, axes) -> Traced:
         return x._shares(x.graph.view(x.node, lambda array: array.transpose(axes)))
     shape = tuple(x.shape[axis] for axis in axes)
     return x._shares(x.graph.make("transpose", (x.node,), x.dtype, shape, axes))
-
-
-def _columns_of_rows(x: Traced, index) -> Traced:
-    """The (rows, 1) column numbers of the index `[np.arange(rows), columns]`."""
-    if len(index) != 2 or x.ndim != 2:
-        raise Unsupported("arrays as indices")
-    rows, columns = (lift(x.graph, each) for each in index)
-    if rows.node.op != "iota" or rows.shape != x.shape[:1] or columns.shape != rows.shape:
-        raise Unsupported("arrays as indices")
-    return reshape(columns, (*columns.shape, 1))
-
-
-def _pick(x: Traced, index) -> Traced:
-    """`x[np.arange(rows), columns]`: one element of each row."""
-    return reshape(gather(x, _columns_of_rows(x, index), 1), x.shape[:1])
-
-
-def _placed(x: Traced, index, value: Traced) -> Traced:
-    """What `x` is after `x[np.arange(rows), columns] = value`."""
-    columns = _columns_of_rows(x, index)
-    node = convert(x.graph, value.node, x.dtype)
-    if value.shape not in ((), x.shape[:1]):
-        raise Unsupported("values of another shape")
-    if value.shape:
-        node = reshape(Traced(x.graph, node), columns.shape).node
-    if x.shape[1] == 1:
-        return Traced(x.graph, x.graph.make("copy", (node,), x.dtype, x.shape))
-    return Traced(x.graph, x.graph.make("put", (x.node, columns.node, node), x.dtype, x.shape, 1))
-
-
-def gather(x: Traced, indices: Traced, axis: int) -> Traced:
-    """`np.take_along_axis` with one index along the axis; indices outside the axis are moved to
-    its ends (NumPy raises), negative ones count from its end."""
-    axis %= x.ndim
-    expected = tuple(1 if i == axis else size for i, size in enumerate(x.shape))
-    if indices.shape != expected or indices.dtype.kind not in "iu":
-        raise Unsupported("indices of another shape")
-    node = x.graph.make("gather", (x.node, indices.node), x.dtype, expected, axis)
-    return Traced(x.graph, node)

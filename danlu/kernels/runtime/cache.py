@@ -41,6 +41,8 @@ def folder() -> Path | None:
         base = os.path.expanduser("~/Library/Caches")
     else:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if base.startswith("~"):  # nobody's home is known
+        return None
     return Path(base) / "danlu" / "kernels"
 
 
@@ -156,7 +158,10 @@ def _trim(where: Path) -> None:
 def info() -> dict:
     """What `danlu doctor` says: folder, number of files, their bytes, and the limit."""
     where = folder()
-    files = list(_files(where)) if where is not None and where.is_dir() else []
+    files = []
+    if where is not None:
+        with contextlib.suppress(OSError):  # there is none, or it may not be read
+            files = list(_files(where))
     return {
         "folder": None if where is None else str(where),
         "kernels": len(files),

@@ -175,7 +175,7 @@ class ArrayFunction:
         f.ret(result)
         f.begin(self._refused)
         this, given, number = f.parameters
-        f.ret(f.call("PyObject_Vectorcall", PTR, this, given, number, f.value(0, PTR)))
+        f.ret(f.call("PyObject_VectorcallDict", PTR, this, given, number, f.value(0, PTR)))
         f.begin(self._failed)
         f.ret(f.value(0, PTR))
         return f
@@ -243,7 +243,7 @@ def _provide() -> None:
     machine.provide("danlu_true", id(True))
     for word in _TEXTS:
         machine.provide(f"danlu_text_{word}", id(sys.intern(word)))
-    for name in ("PyTuple_New", "PyTuple_SetItem", "PyObject_Vectorcall"):
+    for name in ("PyTuple_New", "PyTuple_SetItem", "PyObject_VectorcallDict"):
         function = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p)
         machine.provide(name, function.value or 0)
 

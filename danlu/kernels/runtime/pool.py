@@ -26,8 +26,9 @@ from danlu.kernels.runtime import entry, machine
 
 __all__ = ["MAX_THREADS", "POOL", "ensure", "stop", "thread_count"]
 
-# scratch memory of kernels is cut by thread number, so there is a largest one
-MAX_THREADS = 64
+# The most threads there can be. Scratch memory of kernels is cut by thread number and for so many: in
+# between another Python thread may ask for more threads. What no thread uses is never touched.
+MAX_THREADS = min(64, max(8, os.cpu_count() or 1))
 # Turns of a worker that looks for work before it sleeps: 20 to 50 us. Longer burns a core while
 # Python runs (2 ms: all of it), none costs 3 us at every meeting.
 _SPIN = 4000
@@ -358,8 +359,6 @@ def ensure() -> Pool:
             if POOL is None:
                 pool = Pool()
                 pool.resize(_wanted())
-                if hasattr(os, "register_at_fork"):
-                    os.register_at_fork(after_in_child=_after_fork)
                 threads.keep_blas_single()
                 POOL = pool
                 threads.on_change(_follow)
@@ -385,12 +384,28 @@ def lock() -> threading.RLock:
     return _lock
 
 
+def _before_fork() -> None:
+    """Wait until no thread compiles: the child would inherit llvmlite's lock as taken."""
+    _lock.acquire()
+    machine._lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    machine._lock.release()
+    _lock.release()
+
+
 def _after_fork() -> None:
     global _lock
-    # the parent's may be held by a thread that is not here
     _lock, machine._lock = threading.RLock(), threading.RLock()
     if POOL is not None:
         POOL.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork
+    )
 
 
 def thread_count() -> int:
