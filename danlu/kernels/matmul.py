@@ -12,12 +12,12 @@ import numpy as np
 
 from danlu.kernels.runtime import road
 
-__all__ = ["LEAST", "LEAST_VECTOR", "matmul"]
+__all__ = ["LEAST", "matmul"]
 
 _FLOAT, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-# Multiplications from which kernels pay, the choice itself included: where the product takes more
-# than one thread, or 25 us of one; fewer where one side is a vector and memory is the limit.
-LEAST, LEAST_VECTOR = 1 << 20, 1 << 18
+# Multiplications from which kernels pay, the choice itself included. Sums of less than 16 products,
+# and results as narrow, leave most of a tile idle: there BLAS holds out for longer.
+LEAST, _LEAST_NARROW, _NARROW = 1 << 18, 1 << 20, 16
 
 
 def matmul(a, b, bias=None, activation=None, out=None):
@@ -44,7 +44,9 @@ def matmul(a, b, bias=None, activation=None, out=None):
     relu = activation == "relu"
     columns = b.shape[-1]
     made = None
-    if road.worth(a.size * columns, LEAST_VECTOR if 1 in (columns, a.shape[-2]) else LEAST):
+    vector = columns == 1 or a.shape[-2] == 1
+    narrow = not vector and min(columns, a.shape[-1]) < _NARROW
+    if road.worth(a.size * columns, _LEAST_NARROW if narrow else LEAST):
         made = _by_kernel(a, b, bias, relu, out)
     if made is None:
         made = a.dot(b) if a.ndim == 2 == b.ndim else np.matmul(a, b)

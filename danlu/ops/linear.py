@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.kernels.matmul import LEAST, LEAST_VECTOR
+from danlu.kernels.matmul import LEAST
 from danlu.kernels.matmul import matmul as product
 from danlu.ops.matmul import multiply
 from danlu.ops.registry import Array, ns, operator
@@ -121,13 +121,15 @@ def _sum_rows(rows):
     if isinstance(rows, np.ndarray) and rows.dtype.kind == "f" and len(rows) <= _MOST_ONES:
         ones = _ONES.get(rows.dtype)
         if ones is None:
+            ones = _ONES[rows.dtype] = np.ones(4096, rows.dtype)
+        if len(ones) < len(rows):
             ones = _ONES[rows.dtype] = np.ones(_MOST_ONES, rows.dtype)
         ones = ones[: len(rows)]
-        return ones.dot(rows) if rows.size < LEAST_VECTOR else product(ones[None], rows)[0]
+        return ones.dot(rows) if rows.size < LEAST else product(ones[None], rows)[0]
     return rows.sum(axis=0)
 
 
-_MOST_ONES = 4096
+_MOST_ONES = 1 << 17
 _ONES: dict = {}
 
 
