@@ -11,7 +11,7 @@ import numpy as np
 
 from danlu.kernels.runtime import road
 
-__all__ = ["Table", "adagrad", "adam", "fits", "rmsprop", "sgd", "tables", "worth"]
+__all__ = ["Table", "adagrad", "adam", "fits", "rmsprop", "sgd", "spend", "tables", "worth"]
 
 # Elements of a task: 15 us (SGD) to 50 us (Adam).
 TASK = 1 << 15
@@ -25,10 +25,19 @@ COLD, WARM = 12_000_000, 2_000_000
 _FLOAT = np.dtype("float32")
 
 
-def worth(work: int) -> bool:
-    """Whether so many elements that were updated with NumPy, counted over the steps and CALLS for
-    each of those, would have paid for loading a kernel: then it pays for what is to come."""
-    return road.worth(work, WARM if road.ready() else COLD)
+_spent = 0
+
+
+def spend(elements: int) -> None:
+    """Note a step that updated so many elements with NumPy."""
+    global _spent
+    _spent += CALLS + elements
+
+
+def worth() -> bool:
+    """Whether what the process's optimizers have done with NumPy would have paid for loading a kernel:
+    then it pays for what is to come."""
+    return road.worth(_spent, WARM if road.ready() else COLD)
 
 
 def fits(array) -> bool:

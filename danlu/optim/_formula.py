@@ -94,7 +94,6 @@ class FormulaOptimizer(Optimizer):
         super()._prepare()
         self._plans: dict = {}
         self._scratch_pool: dict = {}
-        self._work = 0  # elements updated with NumPy so far, as `optimizers.worth` counts them
         # The generated code is of no use to a subclass with a formula of its own.
         owner = next(cls for cls in type(self).__mro__ if "update" in vars(cls))
         self._has_fused = owner is not FormulaOptimizer and "fused_update" in vars(owner)
@@ -150,11 +149,11 @@ class FormulaOptimizer(Optimizer):
             self.update(group, bundle)
             if bundle.end() and names is not None:
                 self._plans.pop(number, None)  # with its new state, generated code can take it over
-            self._work += optimizers.CALLS + bundle.param.size
+            optimizers.spend(bundle.param.size)
 
     def _fuses(self) -> bool:
         """Whether generated code is worth its loading by now."""
-        return self._has_fused and optimizers.worth(self._work)
+        return self._has_fused and optimizers.worth()
 
     def _bundles(self, number: int, group: dict, names: tuple | None) -> list:
         """The parameters of a group that have gradients, in bundles that last until something

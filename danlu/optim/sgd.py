@@ -87,6 +87,7 @@ class SGD(FormulaOptimizer):
         if group["maximize"]:
             lr, weight_decay = -lr, -weight_decay
         dtype = rate = None
+        updated = 0
         for param in group["params"]:
             if param._grad is not None:
                 array, grad = param._array, param._grad._array
@@ -98,8 +99,8 @@ class SGD(FormulaOptimizer):
                     grad = grad + weight_decay * array
                 array -= rate * grad
                 param._writes[0] += 1
-                self._work += array.size
-        self._work += optimizers.CALLS
+                updated += array.size
+        optimizers.spend(updated)
 
     def _entry(self, param, group):
         # Without momentum a checkpoint has no entries, as PyTorch's.
