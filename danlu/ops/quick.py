@@ -59,21 +59,17 @@ def replace() -> bool:
     if _replaced or not road.enabled():
         return _replaced
     from danlu.kernels.generated import small
-    from danlu.kernels.runtime import objects
 
     for module in _MODULES:
         import_module(f"danlu.ops.{module}")
-    layers: dict = {key: (name, _body(key)) for key, name in _LAYERS.items()}
+    bodies: dict = {key: (name, _body(key)) for key, name in {**_LAYERS, **_ELEMENTWISE}.items()}
     parts: dict = {
         place: (name, getattr(import_module(place[0]), place[1]))
         for place, name in _FUNCTIONS.items()
     }
-    elementwise: dict = {key: (name, _body(key)) for key, name in _ELEMENTWISE.items()}
-    made = objects.load(("small layers",), small.write_layers, {**layers, **parts})
-    others = objects.load(("small elementwise",), small.write_elementwise, elementwise)
-    if made is None or others is None:
+    functions: dict | None = small.load({**bodies, **parts})
+    if functions is None:
         return False
-    functions: dict = {**made, **others}
     for place, function in functions.items():
         if place in parts:
             setattr(import_module(place[0]), place[1], function)

@@ -8,7 +8,7 @@ pytest.importorskip("llvmlite")
 
 import danlu
 from danlu.kernels.generated import small
-from danlu.kernels.runtime import objects, road
+from danlu.kernels.runtime import road
 from danlu.nn import functional as F
 from danlu.ops import quick
 from tests.unit.guarded import guarded
@@ -26,12 +26,7 @@ def refuse(*arguments):
 
 @pytest.fixture(scope="module")
 def functions():
-    layers = {name: (name, refuse) for name in LAYERS}
-    elementwise = {name: (name, refuse) for name in (*small.BINARY, *small.UNARY)}
-    return {
-        **objects.load(("small layers",), small.write_layers, layers),
-        **objects.load(("small elementwise",), small.write_elementwise, elementwise),
-    }
+    return small.load({name: (name, refuse) for name in (*LAYERS, *small.BINARY, *small.UNARY)})
 
 
 @pytest.fixture

@@ -3,13 +3,17 @@ arithmetic, losses. One thread, everything in the first caches."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
+
 from danlu.kernels.codegen import target as targets
 from danlu.kernels.codegen import vector_math
 from danlu.kernels.codegen.function import Function, Value
 from danlu.kernels.codegen.types import FLOAT
-from danlu.kernels.runtime.objects import ArrayFunction, text
+from danlu.kernels.runtime import objects
+from danlu.kernels.runtime.objects import ArrayFunction
 
-__all__ = ["BINARY", "UNARY", "write_elementwise", "write_layers"]
+__all__ = ["BINARY", "UNARY", "load", "modules"]
 
 BINARY = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 UNARY = ("exp", "log", "tanh", "sigmoid", "sqrt", "square", "negative", "absolute")
@@ -22,21 +26,41 @@ _ELEMENTS = 1 << 14
 _ROWS = 4  # of a block of accumulators
 
 
-def write_layers() -> str:
-    """The module of layers and losses."""
-    target = targets.host()
-    return text(
-        _affine(target), _affine_gradients(target), _product(target), _relu(target),
-        _relu_gradient(target), _logits_loss(target), _logits_slope(target), _squares_loss(target),
-        _squares_slope(target),
-    )  # fmt: skip
+def modules() -> dict[str, dict[str, Callable[..., Function]]]:
+    """Module -> its functions by name and what writes each for a target; a module compiles in less
+    than 0.1 s."""
+    binary = {name: partial(_binary, name, symbol) for name, symbol in BINARY.items()}
+    unary = {name: partial(_unary, name) for name in UNARY}
+    smooth = ("exp", "log", "tanh", "sigmoid")
+    return {
+        "affine": {"affine": _affine, "product": _product},
+        "affine gradients": {"affine_gradients": _affine_gradients},
+        "rectifier and losses": {
+            "relu": _relu, "relu_gradient": _relu_gradient, "logits_loss": _logits_loss,
+            "logits_slope": _logits_slope, "squares_loss": _squares_loss,
+            "squares_slope": _squares_slope,
+        },
+        "arithmetic": {**binary, **{name: unary[name] for name in UNARY if name not in smooth}},
+        "functions": {name: unary[name] for name in smooth},
+    }  # fmt: skip
 
 
-def write_elementwise() -> str:
-    """The module of arithmetic and functions, named as in NumPy."""
-    target = targets.host()
-    binary = [_binary(name, symbol, target) for name, symbol in BINARY.items()]
-    return text(*binary, *(_unary(name, target) for name in UNARY))
+def _module_text(writers) -> str:
+    return objects.text(*(write(targets.host()) for write in writers.values()))
+
+
+def load(wanted: Mapping[Hashable, tuple[str, Callable]]) -> dict[Hashable, Callable] | None:
+    """The Python callables of `objects.load`, from whichever modules have them."""
+    found: dict[Hashable, Callable] = {}
+    for module, writers in modules().items():
+        mine = {label: pair for label, pair in wanted.items() if pair[0] in writers}
+        if not mine:
+            continue
+        made = objects.load(("small", module), partial(_module_text, writers), mine)
+        if made is None:
+            return None
+        found.update(made)
+    return found
 
 
 def _padded(f: Function, count: Value, lanes: int) -> Value:
