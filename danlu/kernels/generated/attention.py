@@ -16,8 +16,9 @@ from danlu.kernels.codegen.function import Function, Module, Value
 from danlu.kernels.codegen.types import I1, I64, PTR, VOID, Type
 from danlu.kernels.generated.attention_blocks import (
     KEYS,
-    block_functions,
     block_rows,
+    multiply,
+    pack_panels,
     panel_width,
     round_up,
     task,
@@ -51,8 +52,7 @@ def scratch_elements(type: Type, target: targets.Target, features: int, value_fe
 def write(type: Type, target: targets.Target | None = None) -> str:
     """The IR of attention on arrays of this type."""
     target = target or targets.host()
-    module = Module(*block_functions(type, target))
-    module.table("zeros", [0.0] * panel_width(type, target), type)
+    module = Module()
     module.add(_weights(type, target.lanes(type)))
     module.add(_finish(type, target.lanes(type)))
     module.add(_unit(type, target))
@@ -209,9 +209,9 @@ def _unit(type: Type, target: targets.Target) -> Function:
         key = by_keys.index
         length = f.minimum(keys - key, KEYS)
         is_first = f.compare("eq", key, 0)
-        f.call("pack_panels", VOID, f.at(k, key * given["k_row"], type), f.value(1, I64),
+        pack_panels(f, type, f.at(k, key * given["k_row"], type), f.value(1, I64),
                given["k_row"], length, features, packed_k)  # fmt: skip
-        f.call("pack_panels", VOID, f.at(v, key * given["v_row"], type), given["v_row"],
+        pack_panels(f, type, f.at(v, key * given["v_row"], type), given["v_row"],
                f.value(1, I64), value_features, length, packed_v)  # fmt: skip
         with f.loop(0, count, rows_at_once) as by_rows:
             row = by_rows.index
@@ -220,7 +220,7 @@ def _unit(type: Type, target: targets.Target) -> Function:
             needed = f.select(causal, f.minimum(length, position + height), length)
             with f.when(f.compare("sgt", needed, 0)):
                 out_place = f.at(out, row * given["out_row"], type)
-                f.call("multiply", VOID, height, round_up(needed, width), features,
+                multiply(f, type, height, round_up(needed, width), features,
                        f.at(q, row * given["q_row"], type), given["q_row"], f.value(1, I64),
                        packed_k, features, scores, f.value(KEYS, I64), yes)  # fmt: skip
                 block_mask = f.at(mask, row * given["mask_row"] + key, type)
@@ -229,7 +229,7 @@ def _unit(type: Type, target: targets.Target) -> Function:
                        f.select(causal, position + 1, needed), given["causal"],
                        f.at(maxima, row, type), f.at(sums, row, type), out_place,
                        given["out_row"], value_features, is_first)  # fmt: skip
-                f.call("multiply", VOID, height, value_features, needed, scores,
+                multiply(f, type, height, value_features, needed, scores,
                        f.value(KEYS, I64), f.value(1, I64), packed_v, length, out_place,
                        given["out_row"], is_first)  # fmt: skip
     log_sums = f.at(given["log_sums"], head * rows + first_row, type)

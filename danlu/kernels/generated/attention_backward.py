@@ -18,8 +18,9 @@ from danlu.kernels.codegen.types import I1, I64, PTR, VOID, Type
 from danlu.kernels.generated.attention import read_arguments, scores_at
 from danlu.kernels.generated.attention_blocks import (
     KEYS,
-    block_functions,
     block_rows,
+    multiply,
+    pack_panels,
     panel_width,
     round_up,
     task,
@@ -56,8 +57,7 @@ def scratch_elements(type: Type, target: targets.Target, features: int, value_fe
 def write(type: Type, target: targets.Target | None = None) -> str:
     """The IR of the gradients of attention on arrays of this type."""
     target = target or targets.host()
-    module = Module(*block_functions(type, target))
-    module.table("zeros", [0.0] * panel_width(type, target), type)
+    module = Module()
     module.add(_row_products(type, target.lanes(type)))
     module.add(_differentials(type, target.lanes(type)))
     module.add(_gradients(type, target))
@@ -178,12 +178,10 @@ def _gradients(type: Type, target: targets.Target) -> Function:
     with f.loop(first_key, last_key, KEYS) as by_keys:
         key = by_keys.index
         length = f.minimum(last_key - key, KEYS)
-        f.call(
-            "pack_panels", VOID, place("k", key), one, given["k_row"], length, features, turned_k
-        )
-        f.call(
-            "pack_panels",
-            VOID,
+        pack_panels(f, type, place("k", key), one, given["k_row"], length, features, turned_k)
+        pack_panels(
+            f,
+            type,
             place("v", key),
             one,
             given["v_row"],
@@ -192,9 +190,9 @@ def _gradients(type: Type, target: targets.Target) -> Function:
             turned_v,
         )
         with f.when(wants_q):
-            f.call(
-                "pack_panels",
-                VOID,
+            pack_panels(
+                f,
+                type,
                 place("k", key),
                 given["k_row"],
                 one,
@@ -213,9 +211,9 @@ def _gradients(type: Type, target: targets.Target) -> Function:
             # the first block of rows sets what the others add to, also where it sees nothing
             needed = f.select(is_first & wants_kv, length, needed)
             covered = round_up(needed, width)
-            f.call("multiply", VOID, height, covered, features, place("q", row), given["q_row"],
+            multiply(f, type, height, covered, features, place("q", row), given["q_row"],
                    one, turned_k, features, scores, stride, yes)  # fmt: skip
-            f.call("multiply", VOID, height, covered, value_features, place("grad_out", row),
+            multiply(f, type, height, covered, value_features, place("grad_out", row),
                    given["grad_out_row"], one, turned_v, value_features, products, stride,
                    yes)  # fmt: skip
             block_mask = f.at(place("mask", row), key, type)
@@ -224,17 +222,17 @@ def _gradients(type: Type, target: targets.Target) -> Function:
                    f.select(causal, row - key + 1, needed), given["causal"],
                    f.at(log_sums, row, type), f.at(row_products, row, type))  # fmt: skip
             with f.when(wants_q):
-                f.call("multiply", VOID, height, features, needed, products, stride, one, packed_k,
+                multiply(f, type, height, features, needed, products, stride, one, packed_k,
                        length, place("grad_q", row), given["grad_q_row"],
                        f.compare("eq", key, first_key))  # fmt: skip
             with f.when(wants_kv):
-                f.call("pack_panels", VOID, place("q", row), given["q_row"], one, features, height,
+                pack_panels(f, type, place("q", row), given["q_row"], one, features, height,
                        packed_q)  # fmt: skip
-                f.call("pack_panels", VOID, place("grad_out", row), given["grad_out_row"], one,
+                pack_panels(f, type, place("grad_out", row), given["grad_out_row"], one,
                        value_features, height, packed_grad)  # fmt: skip
-                f.call("multiply", VOID, needed, features, height, products, one, stride, packed_q,
+                multiply(f, type, needed, features, height, products, one, stride, packed_q,
                        height, place("grad_k", key), given["grad_k_row"], is_first)  # fmt: skip
-                f.call("multiply", VOID, needed, value_features, height, scores, one, stride,
+                multiply(f, type, needed, value_features, height, scores, one, stride,
                        packed_grad, height, place("grad_v", key), given["grad_v_row"],
                        is_first)  # fmt: skip
     f.ret()
