@@ -180,12 +180,12 @@ def _kernel(direction, size):
     """The callable kernel, and a function that measures its scratch memory."""
     from danlu.kernels.codegen import target
     from danlu.kernels.codegen.types import DOUBLE, FLOAT
-    from danlu.kernels.generated import attention, attention_backward, attention_blocks
+    from danlu.kernels.generated import attention, attention_backward, products
     from danlu.kernels.runtime import launch
 
     writer = attention if direction == "forward" else attention_backward
     type = FLOAT if size == 4 else DOUBLE
-    attention_blocks.load(type)
+    products.load(type)
     kernel = launch.kernel((f"attention_{direction}", type.scalar), lambda: writer.write(type))
     host = target.host()
     return kernel.call, lambda *sizes: writer.scratch_elements(type, host, *sizes)

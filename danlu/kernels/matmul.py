@@ -85,7 +85,7 @@ def _by_kernel(a, b, bias, relu, out):
         out = np.empty(way.shape, kind)
     scratch = ()
     if way.scratch:
-        count = 1 if way.tasks == 1 else _thread_count()
+        count = 1 if way.tasks == 1 else _most_threads()
         scratch = (np.empty(count * way.scratch + 64, np.uint8),)
     if way.is_vector:
         sums = out if way.parts == 1 else np.empty((way.parts, *way.shape), kind)
@@ -341,12 +341,14 @@ def _block_kernel(size):
     """The generated kernel for elements of this size, and what cuts products for it."""
     from danlu.kernels.codegen.target import host
     from danlu.kernels.generated import matmul as writer
+    from danlu.kernels.generated import products
     from danlu.kernels.generated.matmul_plan import plan
     from danlu.kernels.runtime import launch
 
     type = _type(size)
     rows, vectors = host().block
     width = vectors * host().lanes(type)
+    products.load(type)
     kernel = launch.kernel(("matmul", type.scalar), lambda: writer.write(type))
     return kernel.call, lambda *shape: plan(rows, width, size, *shape)
 
@@ -367,7 +369,8 @@ def _type(size):
     return FLOAT if size == 4 else DOUBLE
 
 
-def _thread_count() -> int:
+@cache
+def _most_threads() -> int:
     from danlu.kernels.runtime import pool
 
     return pool.MAX_THREADS

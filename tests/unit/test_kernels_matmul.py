@@ -17,6 +17,7 @@ from danlu.kernels.codegen import target as targets
 from danlu.kernels.codegen.types import DOUBLE, FLOAT, I32, I64
 from danlu.kernels.generated import matmul as writer
 from danlu.kernels.generated import matmul_blas as blas_writer
+from danlu.kernels.generated import matmul_packing, matmul_panels
 from danlu.kernels.generated import matmul_vector as vector_writer
 from danlu.kernels.generated.matmul_plan import blas_cut, plan
 from danlu.kernels.runtime import blas, machine, pool, road
@@ -227,7 +228,12 @@ def test_shapes_that_do_not_fit():
 @pytest.mark.parametrize("type", [FLOAT, DOUBLE])
 def test_code_for_other_machines(machine_name, type):
     target = targets.named(*machine_name)
-    for write in (writer.write, vector_writer.write_dots, vector_writer.write_sums):
+    texts = (writer, matmul_panels, matmul_packing)
+    for write in (
+        *(each.write for each in texts),
+        vector_writer.write_dots,
+        vector_writer.write_sums,
+    ):
         assert len(machine.emit_object(write(type, target), target)) > 500
     for integer in (I32, I64):
         text = blas_writer.write(type, integer, target)

@@ -12,19 +12,19 @@ from __future__ import annotations
 
 from danlu.kernels.codegen import target as targets
 from danlu.kernels.codegen import vector_math
-from danlu.kernels.codegen.function import Function, Module, Value
+from danlu.kernels.codegen.function import Function, Value
 from danlu.kernels.codegen.types import I1, I64, PTR, VOID, Type
 from danlu.kernels.generated.attention_blocks import (
     KEYS,
     block_rows,
-    multiply,
-    pack_panels,
+    module,
     panel_width,
     round_up,
     task,
     unit,
 )
 from danlu.kernels.generated.matmul import scratch_of
+from danlu.kernels.generated.matmul_packing import pack_panels
 
 __all__ = ["ADDRESSES", "INTEGERS", "read_arguments", "scratch_elements", "write"]
 
@@ -52,12 +52,12 @@ def scratch_elements(type: Type, target: targets.Target, features: int, value_fe
 def write(type: Type, target: targets.Target | None = None) -> str:
     """The IR of attention on arrays of this type."""
     target = target or targets.host()
-    module = Module()
-    module.add(_weights(type, target.lanes(type)))
-    module.add(_finish(type, target.lanes(type)))
-    module.add(_unit(type, target))
-    module.add(task(ADDRESSES, INTEGERS))
-    return module.text()
+    made = module(type, target)
+    made.add(_weights(type, target.lanes(type)))
+    made.add(_finish(type, target.lanes(type)))
+    made.add(_unit(type, target))
+    made.add(task(ADDRESSES, INTEGERS))
+    return made.text()
 
 
 def read_arguments(f: Function, arguments: Value, addresses, integers, type: Type):
@@ -220,7 +220,7 @@ def _unit(type: Type, target: targets.Target) -> Function:
             needed = f.select(causal, f.minimum(length, position + height), length)
             with f.when(f.compare("sgt", needed, 0)):
                 out_place = f.at(out, row * given["out_row"], type)
-                multiply(f, type, height, round_up(needed, width), features,
+                f.call("multiply", VOID, height, round_up(needed, width), features,
                        f.at(q, row * given["q_row"], type), given["q_row"], f.value(1, I64),
                        packed_k, features, scores, f.value(KEYS, I64), yes)  # fmt: skip
                 block_mask = f.at(mask, row * given["mask_row"] + key, type)
@@ -229,7 +229,7 @@ def _unit(type: Type, target: targets.Target) -> Function:
                        f.select(causal, position + 1, needed), given["causal"],
                        f.at(maxima, row, type), f.at(sums, row, type), out_place,
                        given["out_row"], value_features, is_first)  # fmt: skip
-                multiply(f, type, height, value_features, needed, scores,
+                f.call("multiply", VOID, height, value_features, needed, scores,
                        f.value(KEYS, I64), f.value(1, I64), packed_v, length, out_place,
                        given["out_row"], is_first)  # fmt: skip
     log_sums = f.at(given["log_sums"], head * rows + first_row, type)

@@ -13,20 +13,20 @@ from __future__ import annotations
 
 from danlu.kernels.codegen import target as targets
 from danlu.kernels.codegen import vector_math
-from danlu.kernels.codegen.function import Function, Module
+from danlu.kernels.codegen.function import Function
 from danlu.kernels.codegen.types import I1, I64, PTR, VOID, Type
 from danlu.kernels.generated.attention import read_arguments, scores_at
 from danlu.kernels.generated.attention_blocks import (
     KEYS,
     block_rows,
-    multiply,
-    pack_panels,
+    module,
     panel_width,
     round_up,
     task,
     unit,
 )
 from danlu.kernels.generated.matmul import scratch_of
+from danlu.kernels.generated.matmul_packing import pack_panels
 
 __all__ = ["ADDRESSES", "INTEGERS", "scratch_elements", "write"]
 
@@ -57,13 +57,13 @@ def scratch_elements(type: Type, target: targets.Target, features: int, value_fe
 def write(type: Type, target: targets.Target | None = None) -> str:
     """The IR of the gradients of attention on arrays of this type."""
     target = target or targets.host()
-    module = Module()
-    module.add(_row_products(type, target.lanes(type)))
-    module.add(_differentials(type, target.lanes(type)))
-    module.add(_gradients(type, target))
-    module.add(_unit())
-    module.add(task(ADDRESSES, INTEGERS))
-    return module.text()
+    made = module(type, target)
+    made.add(_row_products(type, target.lanes(type)))
+    made.add(_differentials(type, target.lanes(type)))
+    made.add(_gradients(type, target))
+    made.add(_unit())
+    made.add(task(ADDRESSES, INTEGERS))
+    return made.text()
 
 
 def _row_products(type: Type, lanes: int) -> Function:
@@ -211,9 +211,9 @@ def _gradients(type: Type, target: targets.Target) -> Function:
             # the first block of rows sets what the others add to, also where it sees nothing
             needed = f.select(is_first & wants_kv, length, needed)
             covered = round_up(needed, width)
-            multiply(f, type, height, covered, features, place("q", row), given["q_row"],
+            f.call("multiply", VOID, height, covered, features, place("q", row), given["q_row"],
                    one, turned_k, features, scores, stride, yes)  # fmt: skip
-            multiply(f, type, height, covered, value_features, place("grad_out", row),
+            f.call("multiply", VOID, height, covered, value_features, place("grad_out", row),
                    given["grad_out_row"], one, turned_v, value_features, products, stride,
                    yes)  # fmt: skip
             block_mask = f.at(place("mask", row), key, type)
@@ -222,7 +222,7 @@ def _gradients(type: Type, target: targets.Target) -> Function:
                    f.select(causal, row - key + 1, needed), given["causal"],
                    f.at(log_sums, row, type), f.at(row_products, row, type))  # fmt: skip
             with f.when(wants_q):
-                multiply(f, type, height, features, needed, products, stride, one, packed_k,
+                f.call("multiply", VOID, height, features, needed, products, stride, one, packed_k,
                        length, place("grad_q", row), given["grad_q_row"],
                        f.compare("eq", key, first_key))  # fmt: skip
             with f.when(wants_kv):
@@ -230,9 +230,9 @@ def _gradients(type: Type, target: targets.Target) -> Function:
                        packed_q)  # fmt: skip
                 pack_panels(f, type, place("grad_out", row), given["grad_out_row"], one,
                        value_features, height, packed_grad)  # fmt: skip
-                multiply(f, type, needed, features, height, products, one, stride, packed_q,
+                f.call("multiply", VOID, needed, features, height, products, one, stride, packed_q,
                        height, place("grad_k", key), given["grad_k_row"], is_first)  # fmt: skip
-                multiply(f, type, needed, value_features, height, scores, one, stride,
+                f.call("multiply", VOID, needed, value_features, height, scores, one, stride,
                        packed_grad, height, place("grad_v", key), given["grad_v_row"],
                        is_first)  # fmt: skip
     f.ret()

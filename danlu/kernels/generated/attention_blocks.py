@@ -1,20 +1,15 @@
 """What the forward and the backward kernel of attention share: products of blocks in scratch
-memory, and their sizes.
-
-The products are a module of their own, loaded first and called by name: with them inside, the
-backward kernel would take 0.14 s to compile."""
+memory, and their sizes."""
 
 from __future__ import annotations
 
 from danlu.kernels.codegen import target as targets
 from danlu.kernels.codegen.function import Function, Module, Value
 from danlu.kernels.codegen.types import I1, I64, PTR, VOID, Type
-from danlu.kernels.generated.matmul import call_panel, product_functions
-from danlu.kernels.runtime import machine
+from danlu.kernels.generated.matmul_panels import multiply_panel
 
 __all__ = [
-    "KEYS", "block_rows", "load", "multiply", "pack_panels", "panel_width", "round_up", "task", "unit",
-    "write",
+    "KEYS", "block_rows", "module", "panel_width", "round_up", "task", "unit",
 ]  # fmt: skip
 
 KEYS = 128  # source positions of a block
@@ -59,54 +54,24 @@ def unit() -> Function:
     return Function("unit", parameters, internal=True, noinline=True)
 
 
-def _names(type: Type) -> tuple[str, str]:
-    return f"danlu_multiply_{type.scalar}", f"danlu_pack_panels_{type.scalar}"
-
-
-def multiply(f: Function, type: Type, *operands: Value) -> None:
-    """C = A B, or C += A B, as `_multiply` says."""
-    f.call(_names(type)[0], VOID, *operands)
-
-
-def pack_panels(f: Function, type: Type, *operands: Value) -> None:
-    """A block of B in panels, as `matmul_packing` says."""
-    f.call(_names(type)[1], VOID, *operands)
-
-
-def write(type: Type, target: targets.Target | None = None) -> str:
-    """The IR of the products."""
-    target = target or targets.host()
-    module = Module(*product_functions(type, target))
-    module.table("zeros", [0.0] * panel_width(type, target), type)
-    module.add(_multiply(type, panel_width(type, target), target.lanes(type), target.block[0]))
-    parameters = [("b", PTR), ("b_depth", I64), ("b_column", I64), ("columns", I64), ("depth", I64),
-                  ("out", PTR)]  # fmt: skip
-    pack = module.add(Function(_names(type)[1], parameters))
-    pack.call("pack_panels", VOID, *pack.parameters)
-    pack.ret()
-    return module.text()
-
-
-_loaded: dict[Type, machine.Code] = {}
-
-
-def load(type: Type) -> None:
-    """Let kernels that are loaded from now on call the products of this type."""
-    if type not in _loaded:
-        code = machine.load(("attention products", type.scalar), lambda: write(type), _names(type))
-        for name, address in code.addresses.items():
-            machine.provide(name, address)
-        _loaded[type] = code
+def module(type: Type, target: targets.Target) -> Module:
+    """A module with `multiply` in it; it calls what `products.load` loads."""
+    width = panel_width(type, target)
+    made = Module(_multiply(type, width, target.lanes(type), target.block[0]))
+    made.table("zeros", [0.0] * width, type)
+    return made
 
 
 def _multiply(type: Type, width: int, lanes: int, tile_rows: int) -> Function:
     """C = A B, or C += A B unless `is_first`, for a packed B whose panels are `b_depth` rows
     deep, of which the first `depth` count."""
     f = Function(
-        _names(type)[0],
+        "multiply",
         [("rows", I64), ("columns", I64), ("depth", I64), ("a", PTR), ("a_row", I64),
          ("a_depth", I64), ("b", PTR), ("b_depth", I64), ("c", PTR), ("c_row", I64),
          ("is_first", I1)],
+        internal=True,
+        noinline=True,
     )  # fmt: skip
     rows, columns, depth, a, a_row, a_depth, b, b_depth, c, c_row, is_first = f.parameters
     lowest = f.value(float("-inf"), type)
@@ -118,6 +83,6 @@ def _multiply(type: Type, width: int, lanes: int, tile_rows: int) -> Function:
             f.at(b, column * b_depth, type), f.value(width, I64), f.at(c, column, type), c_row,
             Value(f, "@zeros", PTR), is_first, lowest,
         )  # fmt: skip
-        call_panel(f, lanes, count, shared)
+        multiply_panel(f, type, lanes, count, shared)
     f.ret()
     return f

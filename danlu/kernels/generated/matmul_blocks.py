@@ -9,7 +9,7 @@ from typing import NamedTuple
 from danlu.kernels.codegen.function import Function, Value
 from danlu.kernels.codegen.types import I32, I64, PTR, VOID, Type
 
-__all__ = ["ARGUMENTS", "Block", "at_least", "block_function", "block_of", "task"]
+__all__ = ["ARGUMENTS", "Block", "at_least", "block_function", "block_of", "symbol", "task"]
 
 # The first arguments, in the order of the call. Steps count elements; C is contiguous.
 ARGUMENTS = (
@@ -36,6 +36,11 @@ class Block(NamedTuple):
     rows: Value
     columns: Value
     depth: Value
+
+
+def symbol(name: str, type: Type) -> str:
+    """What a function that kernels share is called in the process."""
+    return f"danlu_{name}_{type.scalar}"
 
 
 def task() -> Function:

@@ -1,11 +1,16 @@
-"""Copies of parts of matrices in the order in which a product's register tiles read them."""
+"""Copies of parts of matrices in the order in which a product's register tiles read them: a module
+that all kernels with products inside call."""
 
 from __future__ import annotations
 
-from danlu.kernels.codegen.function import Function, Value
+from danlu.kernels.codegen import target as targets
+from danlu.kernels.codegen.function import Function, Module, Value
 from danlu.kernels.codegen.types import I64, PTR, VOID, Type
+from danlu.kernels.generated.matmul_blocks import symbol
 
-__all__ = ["pack_functions", "pack_rows", "transposed"]
+__all__ = ["EXPORTS", "pack_panels", "pack_rows", "transposed", "write"]
+
+EXPORTS = ("pack_panels", "pack_rows")
 
 
 def transposed(f: Function, rows: list[Value]) -> list[Value]:
@@ -40,10 +45,26 @@ def transposed(f: Function, rows: list[Value]) -> list[Value]:
     return rows
 
 
-def pack_functions(type: Type, width: int, lanes: int) -> list[Function]:
-    """`pack_columns` and `pack_panels`, and what they and `pack_rows` are made of."""
-    packs = [_pack_columns(type, width, lanes), _pack_panels(type, width, lanes)]
-    return [_turn(type, lanes), _gather(type), *packs]
+def write(type: Type, target: targets.Target | None = None) -> str:
+    """The IR of the copies for matrices of this type."""
+    target = target or targets.host()
+    rows, vectors = target.block
+    lanes = target.lanes(type)
+    width = vectors * lanes
+    return Module(
+        _turn(type, lanes), _gather(type), _pack_columns(type, width, lanes),
+        _pack_panels(type, width, lanes), _pack_rows(type, rows, lanes),
+    ).text()  # fmt: skip
+
+
+def pack_panels(f: Function, type: Type, *operands: Value) -> None:
+    """Call what `_pack_panels` writes."""
+    f.call(symbol("pack_panels", type), VOID, *operands)
+
+
+def pack_rows(f: Function, type: Type, *operands: Value) -> None:
+    """Call what `_pack_rows` writes."""
+    f.call(symbol("pack_rows", type), VOID, *operands)
 
 
 def _turn(type: Type, lanes: int) -> Function:
@@ -144,11 +165,9 @@ def _pack_panels(type: Type, width: int, lanes: int) -> Function:
     other would touch another memory page with every second row.
     """
     f = Function(
-        "pack_panels",
+        symbol("pack_panels", type),
         [("b", PTR), ("b_depth", I64), ("b_column", I64), ("columns", I64), ("depth", I64),
          ("out", PTR)],
-        internal=True,
-        noinline=True,
     )  # fmt: skip
     b, b_depth, b_column, columns, depth, out = f.parameters
     vector = type.vector(lanes)
@@ -171,17 +190,15 @@ def _pack_panels(type: Type, width: int, lanes: int) -> Function:
     return f
 
 
-def pack_rows(type: Type, tile_rows: int, lanes: int) -> Function:
+def _pack_rows(type: Type, tile_rows: int, lanes: int) -> Function:
     """`out[i, k, :]` = column k of the i-th `tile_rows` rows of A, of which the last may be fewer.
 
     Up to a vector behind `out` is written as well.
     """
     f = Function(
-        "pack_rows",
+        symbol("pack_rows", type),
         [("a", PTR), ("a_row", I64), ("a_depth", I64), ("rows", I64), ("depth", I64),
          ("out", PTR)],
-        internal=True,
-        noinline=True,
     )  # fmt: skip
     a, a_row, a_depth, rows, depth, out = f.parameters
     column = type.vector(tile_rows)

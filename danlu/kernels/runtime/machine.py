@@ -9,12 +9,13 @@ from collections.abc import Callable
 from danlu.kernels.codegen import target as targets
 from danlu.kernels.runtime import cache
 
-__all__ = ["Code", "compile_text", "emit_object", "load"]
+__all__ = ["Code", "compile_text", "emit_object", "load", "provide", "share"]
 
 _lock = threading.RLock()
 _jit = None
 _libraries = 0
 _symbols: dict[str, int] = {}
+_shared: dict[tuple, Code] = {}
 
 
 class Code:
@@ -58,6 +59,21 @@ def load(key: tuple, write: Callable[[], str], exports: tuple[str, ...]) -> Code
             image = emit_object(write(), target)
             cache.write(name, image)
         return _link(image, exports, start, cached)
+
+
+def share(key: tuple, write: Callable[[], str], exports: tuple[str, ...]) -> None:
+    """Let code that is linked from now on call these functions by name.
+
+    For functions that several kernels need: they are compiled once, and not with each kernel.
+
+    Args:
+        key, write, exports: as of `load`; the names are the process's, so they say whose they are.
+    """
+    with _lock:
+        if key not in _shared:
+            _shared[key] = load(key, write, exports)
+            for name, address in _shared[key].addresses.items():
+                provide(name, address)
 
 
 def compile_text(text: str, exports: tuple[str, ...]) -> Code:
