@@ -128,6 +128,12 @@ class Function:
         self._lines: list[str] = []
         self._count = 0
 
+    @classmethod
+    def task(cls, name: str = "task", internal: bool = False) -> Function:
+        """The form of what a kernel's call runs: `task(arguments, index, thread)`."""
+        parameters = [("arguments", PTR), ("index", I64), ("thread", I64)]
+        return cls(name, parameters, internal=internal, noinline=internal)
+
     # ------------------------------------------------------------------ writing lines
     def emit(self, instruction: str, type: Type) -> Value:
         """Write an instruction that gives a value of this type."""

@@ -19,12 +19,11 @@ from danlu.kernels.generated.attention_blocks import (
     block_rows,
     module,
     panel_width,
-    round_up,
     task,
-    unit,
 )
 from danlu.kernels.generated.matmul import scratch_of
 from danlu.kernels.generated.matmul_packing import pack_panels
+from danlu.kernels.generated.rows import round_up
 
 __all__ = ["ADDRESSES", "INTEGERS", "read_arguments", "scratch_elements", "write"]
 
@@ -173,7 +172,7 @@ def _finish(type: Type, lanes: int) -> Function:
 def _unit(type: Type, target: targets.Target) -> Function:
     """Some target positions of one head."""
     width, rows_at_once = panel_width(type, target), block_rows(target)
-    f = unit()
+    f = Function.task("unit", internal=True)
     arguments, index, thread = f.parameters
     given = read_arguments(f, arguments, ADDRESSES, INTEGERS, type)
     rows, keys, features, value_features, chunk = (

@@ -21,12 +21,11 @@ from danlu.kernels.generated.attention_blocks import (
     block_rows,
     module,
     panel_width,
-    round_up,
     task,
-    unit,
 )
 from danlu.kernels.generated.matmul import scratch_of
 from danlu.kernels.generated.matmul_packing import pack_panels
+from danlu.kernels.generated.rows import round_up
 
 __all__ = ["ADDRESSES", "INTEGERS", "scratch_elements", "write"]
 
@@ -241,7 +240,7 @@ def _gradients(type: Type, target: targets.Target) -> Function:
 
 def _unit() -> Function:
     """A head, or some rows of its gradients."""
-    f = unit()
+    f = Function.task("unit", internal=True)
     arguments, index, thread = f.parameters
 
     def integer(name):

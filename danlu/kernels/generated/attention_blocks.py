@@ -9,7 +9,7 @@ from danlu.kernels.codegen.types import I1, I64, PTR, VOID, Type
 from danlu.kernels.generated.matmul_panels import multiply_panel
 
 __all__ = [
-    "KEYS", "block_rows", "module", "panel_width", "round_up", "task", "unit",
+    "KEYS", "block_rows", "module", "panel_width", "task",
 ]  # fmt: skip
 
 KEYS = 128  # source positions of a block
@@ -26,16 +26,9 @@ def panel_width(type: Type, target: targets.Target) -> int:
     return target.block[1] * target.lanes(type)
 
 
-def round_up(number, unit: int):
-    """The next multiple of `unit`, of an int or of a Value."""
-    return (number + (unit - 1)) / unit * unit if isinstance(number, Value) else (
-        -(-number // unit) * unit
-    )  # fmt: skip
-
-
 def task(addresses, integers) -> Function:
     """The task that calls `unit` for `together` of the `units` of work."""
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    f = Function.task()
     arguments, index, thread = f.parameters
     units, together = (
         f.slot(arguments, len(addresses) + integers.index(name), I64)
@@ -46,12 +39,6 @@ def task(addresses, integers) -> Function:
         f.call("unit", VOID, arguments, loop.index, thread)
     f.ret()
     return f
-
-
-def unit() -> Function:
-    """The beginning of what `task` calls."""
-    parameters = [("arguments", PTR), ("index", I64), ("thread", I64)]
-    return Function("unit", parameters, internal=True, noinline=True)
 
 
 def module(type: Type, target: targets.Target) -> Module:

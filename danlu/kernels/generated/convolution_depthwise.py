@@ -28,7 +28,7 @@ def convolve_text(
     of `_copy`; floats of a scratch plane, step between a result row's first source row and the next
     one's; rows and columns of the result.
     """
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    f = Function.task()
     arguments, index, thread = f.parameters
     source, weight, bias, out, scratch = (f.slot(arguments, n) for n in range(5))
     planes, count, channels, height, width, row_step, pitch, first, second = (

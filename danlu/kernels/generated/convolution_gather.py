@@ -18,10 +18,6 @@ from danlu.kernels.generated.convolution_tiles import Tile, call_tiles, offset, 
 __all__ = ["gather_text", "pack_text"]
 
 
-def _task() -> Function:
-    return Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
-
-
 def pack_text(target: Target, tile: Tile) -> str:
     """Task `panel` writes the biases (zeros without) and the weights of one panel.
 
@@ -30,7 +26,7 @@ def pack_text(target: Target, tile: Tile) -> str:
     to block, numbers in a block (contiguous). Number i of block b becomes row
     rank[b * numbers + i].
     """
-    f = _task()
+    f = Function.task()
     arguments, panel, _ = f.parameters
     weight, bias, packed, rank = (f.slot(arguments, n) for n in range(4))
     (panels, outputs, group_floats, panel_floats, output_step, blocks, block_step, numbers) = (
@@ -78,7 +74,7 @@ def gather_text(target: Target, tile: Tile, in_place: bool) -> str:
     floats of a packed panel, floats between pixels, floats of scratch memory for the source and for
     the results.
     """
-    f = _task()
+    f = Function.task()
     arguments, index, thread = f.parameters
     (source, packed, out, scratch, tasks, sections, tiles, steps) = (
         f.slot(arguments, n) for n in range(8)

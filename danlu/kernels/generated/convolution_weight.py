@@ -24,7 +24,7 @@ def reduce_text(target: Target, tile: Tile) -> str:
     plane of the lanes' array, the same three of the scalars' array; images, images of a chunk,
     images at a time, blocks for those, blocks for the rest, rows, sections, shifts.
     """
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    f = Function.task()
     arguments, index, thread = f.parameters
     (lanes_of, scalars_of, partials, scratch, blocks, lists, steps, sections, tiles) = (
         f.slot(arguments, n) for n in range(9)

@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
-from danlu.kernels.codegen.function import Module
+from danlu.kernels.codegen.function import Function, Module
 from danlu.kernels.codegen.target import host
 from danlu.kernels.codegen.types import FLOAT, I32, I64
-from danlu.kernels.generated.rows import load, share, store, task
+from danlu.kernels.generated.rows import load, share, store
 from danlu.kernels.runtime import launch
 
 __all__ = ["gather_rows", "gather_text", "sum_rows", "sum_text"]
@@ -39,7 +39,7 @@ def gather_text(target, index_type) -> str:
     """Slots: table, indices, out; number of indices, floats of a row, indices of a task."""
     lanes = target.float_lanes
     vector = FLOAT.vector(lanes)
-    f = task()
+    f = Function.task()
     arguments, index, _ = f.parameters
     table, indices, out = (f.slot(arguments, n) for n in range(3))
     number, width, of_task = (f.slot(arguments, n, I64) for n in range(3, 6))
@@ -58,7 +58,7 @@ def sum_text(target, index_type) -> str:
     of a task."""
     lanes = target.float_lanes
     vector = FLOAT.vector(lanes)
-    f = task()
+    f = Function.task()
     arguments, index, _ = f.parameters
     values, indices, table = (f.slot(arguments, n) for n in range(3))
     number, rows, width, of_task = (f.slot(arguments, n, I64) for n in range(3, 7))

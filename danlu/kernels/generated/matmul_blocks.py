@@ -45,7 +45,7 @@ def symbol(name: str, type: Type) -> str:
 
 def task() -> Function:
     """The blocks of one task, one after the other."""
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    f = Function.task()
     arguments, index, thread = f.parameters
     blocks, together = (
         f.slot(arguments, ARGUMENTS.index(name), I64) for name in ("blocks", "together")

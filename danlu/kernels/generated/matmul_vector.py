@@ -116,7 +116,7 @@ def write_sums(type: Type, target: targets.Target | None = None) -> str:
 
 def _begin(type: Type):
     """The task's head: its arguments, and its ranges of elements of y and of the depth."""
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    f = Function.task()
     arguments, index, _ = f.parameters
     given = {
         name: f.slot(arguments, number, PTR if number < _ADDRESSES else I64)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from danlu.kernels.codegen.function import Module
+from danlu.kernels.codegen.function import Function, Module
 from danlu.kernels.codegen.target import host
 from danlu.kernels.codegen.types import DOUBLE, FLOAT, I64, VOID
 from danlu.kernels.generated import normalization_columns as columns
@@ -22,7 +22,7 @@ from danlu.kernels.generated.normalization_rows import (
     inverse_deviation,
     standardize,
 )
-from danlu.kernels.generated.rows import share, task
+from danlu.kernels.generated.rows import share
 from danlu.kernels.runtime import launch
 
 __all__ = [
@@ -40,7 +40,7 @@ _TASK_NUMBERS, _RUN = 1 << 15, 1024
 def batch_text(target) -> str:
     """Slots: x, out, weight, bias, mean, scale; samples, channels, row length, channels of a task;
     eps."""
-    f = task()
+    f = Function.task()
     arguments, index, _ = f.parameters
     x, out, weight, bias, means, scales = (f.slot(arguments, n) for n in range(6))
     samples, channels, length, of_task = (f.slot(arguments, n, I64) for n in range(6, 10))
@@ -73,7 +73,7 @@ def batch_text(target) -> str:
 def batch_backward_text(target) -> str:
     """Slots: g, x, weight, mean, scale, dx (or null), dweight, dbias; samples, channels, row
     length, channels of a task."""
-    f = task()
+    f = Function.task()
     arguments, index, _ = f.parameters
     g, x, weight, means, scales, dx, dweight, dbias = (f.slot(arguments, n) for n in range(8))
     samples, channels, length, of_task = (f.slot(arguments, n, I64) for n in range(8, 12))
@@ -116,7 +116,7 @@ def batch_backward_text(target) -> str:
 def group_text(target) -> str:
     """Slots: x, out, weight, bias, mean, scale; groups of all samples, groups of a sample, channels
     of a group, row length, groups of a task; eps."""
-    f = task()
+    f = Function.task()
     arguments, index, _ = f.parameters
     x, out, weight, bias, means, scales = (f.slot(arguments, n) for n in range(6))
     all_groups, groups, channels, length, of_task = (
@@ -150,7 +150,7 @@ def group_text(target) -> str:
 def group_backward_text(target) -> str:
     """Slots: g, x, weight, mean, scale, dx (or null), dweight and dbias of each sample; groups of
     all samples, groups of a sample, channels of a group, row length, groups of a task."""
-    f = task()
+    f = Function.task()
     arguments, index, _ = f.parameters
     g, x, weight, means, scales, dx, dweight, dbias = (f.slot(arguments, n) for n in range(8))
     all_groups, groups, channels, length, of_task = (
@@ -200,7 +200,7 @@ def affine_text(target) -> str:
 
     Slots: x, out, scale, shift; rows, channels, row length, rows of a task.
     """
-    f = task()
+    f = Function.task()
     arguments, index, _ = f.parameters
     x, out, scales, shifts = (f.slot(arguments, n) for n in range(4))
     rows, channels, length, of_task = (f.slot(arguments, n, I64) for n in range(4, 8))

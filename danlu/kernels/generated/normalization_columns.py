@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.kernels.codegen.function import Module
+from danlu.kernels.codegen.function import Function, Module
 from danlu.kernels.codegen.target import host
 from danlu.kernels.codegen.types import DOUBLE, FLOAT, I64
-from danlu.kernels.generated.rows import extent, in_blocks, load, round_up, store, task
+from danlu.kernels.generated.rows import extent, in_blocks, load, round_up, store
 from danlu.kernels.runtime import launch
 
 __all__ = ["batch_gradients", "batch_norm", "columns_backward_text", "columns_text"]
@@ -23,7 +23,7 @@ class _Columns:
     """What both texts begin with: the task's range of channels, and walks down its columns."""
 
     def __init__(self, target, pointers):
-        f = self.f = task()
+        f = self.f = Function.task()
         arguments, index, _ = f.parameters
         self.pointers = [f.slot(arguments, n) for n in range(pointers)]
         self.samples, self.channels, of_task = (

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from danlu.kernels.codegen.function import Module
+from danlu.kernels.codegen.function import Function, Module
 from danlu.kernels.codegen.target import host
 from danlu.kernels.codegen.types import FLOAT, I64
-from danlu.kernels.generated.rows import extent, in_blocks, load, round_up, share, store, task
+from danlu.kernels.generated.rows import extent, in_blocks, load, round_up, share, store
 from danlu.kernels.runtime import launch, pool
 
 __all__ = [
@@ -199,7 +199,7 @@ def _forward_text(target, columns, apart, combine, neutral, per_window):
     output rows, planes, planes of a task; floats of a split part, waiting rows; divisor, divisors.
     """
     lanes, stride = target.float_lanes, columns.stride
-    f = task()
+    f = Function.task()
     arguments, index, thread = f.parameters
     x, out, scratch, first, sources = (f.slot(arguments, n) for n in range(5))
     width, out_width, rows, out_rows, planes, of_task, part, waiting = (

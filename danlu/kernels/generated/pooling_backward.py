@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from danlu.kernels.codegen.function import Module
+from danlu.kernels.codegen.function import Function, Module
 from danlu.kernels.codegen.target import host
 from danlu.kernels.codegen.types import FLOAT, I32, I64
 from danlu.kernels.generated.pooling import (
@@ -29,7 +29,7 @@ from danlu.kernels.generated.pooling import (
     shape_numbers,
     windows_apart,
 )
-from danlu.kernels.generated.rows import extent, in_blocks, load, round_up, share, store, task
+from danlu.kernels.generated.rows import extent, in_blocks, load, round_up, share, store
 from danlu.kernels.runtime import launch, pool
 
 __all__ = [
@@ -58,7 +58,7 @@ def maximum_apart_text(target, columns: Columns) -> str:
     """
     lanes, stride = target.float_lanes, columns.stride
     wide = FLOAT.vector(lanes * stride)
-    f = task()
+    f = Function.task()
     arguments, index, _ = f.parameters
     grad, x, dx, first, sources, taps = (f.slot(arguments, n) for n in range(6))
     width, out_width, rows, out_rows, planes, of_task = (
@@ -115,7 +115,7 @@ def maximum_input_text(target, columns: Columns) -> str:
     """
     lanes, stride = target.float_lanes, columns.stride
     vector, wide = FLOAT.vector(lanes), FLOAT.vector(lanes * stride)
-    f = task()
+    f = Function.task()
     arguments, index, thread = f.parameters
     grad, x, dx, scratch = (f.slot(arguments, n) for n in range(4))
     read = tuple(f.slot(arguments, n) for n in range(4, 7))
@@ -218,7 +218,7 @@ def average_input_text(target, columns: Columns, per_window: bool) -> str:
     """
     lanes, stride = target.float_lanes, columns.stride
     vector = FLOAT.vector(lanes)
-    f = task()
+    f = Function.task()
     arguments, index, thread = f.parameters
     grad, dx, scratch, first, sources = (f.slot(arguments, n) for n in range(5))
     width, out_width, rows, out_rows, planes, of_task, window_row = (

@@ -95,7 +95,7 @@ def _share(f, shared, values: dict):
 
 
 def _task(words_each: int, ordered: bool) -> Function:
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    f = Function.task()
     arguments, _, _ = f.parameters
     state, buffer = f.slot(arguments, 0), f.slot(arguments, 1)
     chunk, number, slices = (f.slot(arguments, n, I64) for n in range(2, ARGUMENTS))

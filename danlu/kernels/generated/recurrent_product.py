@@ -142,7 +142,7 @@ def write_pack_gates(gates: int, vectors: int, target: Target) -> str:
     A panel holds, for every number of h, a vector of units of each gate, or with a single gate
     several vectors of units. Units beyond the last are copies of it, which nobody looks at.
     """
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    f = Function.task()
     weights, packed, units, columns = read(f, PACK)
     panel = f.parameters[1]
     lanes, width = target.float_lanes, vectors * target.float_lanes
@@ -166,7 +166,7 @@ def write_pack_gates(gates: int, vectors: int, target: Target) -> str:
 
 def write_pack_columns(vectors: int, target: Target) -> str:
     """Panels of `w_hh` for g @ w_hh, one a task; columns beyond the last are zero."""
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    f = Function.task()
     weights, packed, rows, columns = read(f, PACK)
     panel = f.parameters[1]
     lanes, width = target.float_lanes, vectors * target.float_lanes

@@ -49,7 +49,7 @@ COLUMN_VECTORS = 2
 
 def _begin(cell, layout: dict) -> tuple[Function, SimpleNamespace]:
     """The task, with what it reads of its arguments and of the sizes."""
-    f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+    f = Function.task()
     a = SimpleNamespace(**dict(zip(layout, read(f, layout), strict=True)))
     a.gate = [0, *(a.hidden * number for number in range(1, cell.gates))]
     a.width = a.hidden * cell.gates

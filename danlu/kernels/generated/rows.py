@@ -1,4 +1,4 @@
-"""Walking along rows of floats in vectors, the end of a row under a mask; what tasks begin with."""
+"""Walking along rows of floats in vectors, the end of a row under a mask; what tasks share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from danlu.kernels.codegen.function import Function, Value
-from danlu.kernels.codegen.types import I64, PTR, Type
+from danlu.kernels.codegen.types import Type
 
-__all__ = ["Extent", "extent", "in_blocks", "load", "round_up", "share", "store", "task"]
+__all__ = ["Extent", "extent", "in_blocks", "load", "round_up", "share", "store"]
 
 
 class Extent(NamedTuple):
@@ -49,16 +49,14 @@ def store(f: Function, value: Value, pointer: Value, index, mask: Value | None) 
         f.masked_store(value, pointer, mask, index)
 
 
-def task() -> Function:
-    """The function that a kernel's module defines."""
-    return Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
-
-
 def share(f: Function, index: Value, of_task: Value, count: Value) -> tuple[Value, Value]:
     """Where the things that a task does begin and end, `of_task` of `count` at most."""
     begin = index * of_task
     return begin, f.minimum(begin + of_task, count)
 
 
-def round_up(number: int, step: int) -> int:
+def round_up(number, step: int):
+    """The next multiple of a step, of an int or of a value."""
+    if isinstance(number, Value):
+        return (number + (step - 1)) / step * step
     return -(-number // step) * step

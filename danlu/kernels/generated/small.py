@@ -10,6 +10,7 @@ from danlu.kernels.codegen import target as targets
 from danlu.kernels.codegen import vector_math
 from danlu.kernels.codegen.function import Function, Value
 from danlu.kernels.codegen.types import FLOAT
+from danlu.kernels.generated.rows import round_up
 from danlu.kernels.runtime import objects
 from danlu.kernels.runtime.objects import ArrayFunction
 
@@ -35,12 +36,13 @@ def modules() -> dict[str, dict[str, Callable[..., Function]]]:
     return {
         "affine": {"affine": _affine, "product": _product},
         "affine gradients": {"affine_gradients": _affine_gradients},
-        "rectifier and losses": {
-            "relu": _relu, "relu_gradient": _relu_gradient, "logits_loss": _logits_loss,
-            "logits_slope": _logits_slope, "squares_loss": _squares_loss,
-            "squares_slope": _squares_slope,
+        "rectifier": {"relu": _relu, "relu_gradient": _relu_gradient},
+        "losses": {
+            "logits_loss": _logits_loss, "logits_slope": _logits_slope,
+            "squares_loss": _squares_loss, "squares_slope": _squares_slope,
         },
-        "arithmetic": {**binary, **{name: unary[name] for name in UNARY if name not in smooth}},
+        "arithmetic": binary,
+        "roots and signs": {name: unary[name] for name in UNARY if name not in smooth},
         "functions": {name: unary[name] for name in smooth},
     }  # fmt: skip
 
@@ -63,8 +65,13 @@ def load(wanted: Mapping[Hashable, tuple[str, Callable]]) -> dict[Hashable, Call
     return found
 
 
-def _padded(f: Function, count: Value, lanes: int) -> Value:
-    return (count + (lanes - 1)) & -lanes
+def _by_blocks(f: Function, count: Value, write) -> None:
+    """`write(first, height)` for blocks of `_ROWS`, then one by one."""
+    whole = count & -_ROWS
+    with f.loop(0, whole, _ROWS) as loop:
+        write(loop.index, _ROWS)
+    with f.loop(whole, count) as loop:
+        write(loop.index, 1)
 
 
 def _affine(target) -> Function:
@@ -78,7 +85,7 @@ def _affine(target) -> Function:
     x, (rows, inner) = builder.array(0, 2)
     w, (columns, w_inner) = builder.array(1, 2)
     builder.equal(inner, w_inner)
-    width = _padded(f, columns, lanes)
+    width = round_up(columns, lanes)
     builder.at_most(width * inner, _WEIGHTS)
     builder.at_most(width, _WEIGHTS)
     builder.at_most(width * inner * rows, _PRODUCTS)
@@ -115,11 +122,7 @@ def _affine(target) -> Function:
                 place = (first_row + r) * columns + column.index
                 f.masked_store(k.results[r], y, mask, place)
 
-    whole = rows & -_ROWS
-    with f.loop(0, whole, _ROWS) as row:
-        block(row.index, _ROWS)
-    with f.loop(whole, rows) as row:
-        block(row.index, 1)
+    _by_blocks(f, rows, block)
     return builder.finish(made)
 
 
@@ -136,7 +139,7 @@ def _affine_gradients(target) -> Function:
     builder.equal(rows, x_rows)
     builder.equal(columns, w_columns)
     builder.equal(inner, w_inner)
-    builder.at_most(_padded(f, inner, lanes) * columns * rows, _PRODUCTS)
+    builder.at_most(round_up(inner, lanes) * columns * rows, _PRODUCTS)
 
     def of_input():
         """g w, lanes along the inputs."""
@@ -156,11 +159,7 @@ def _affine_gradients(target) -> Function:
                     place = (first_row + r) * inner + k.index
                     f.masked_store(column.results[r], out, mask, place)
 
-            whole = rows & -_ROWS
-            with f.loop(0, whole, _ROWS) as row:
-                block(row.index, _ROWS)
-            with f.loop(whole, rows) as row:
-                block(row.index, 1)
+            _by_blocks(f, rows, block)
         return [made]
 
     def of_weight():
@@ -181,11 +180,7 @@ def _affine_gradients(target) -> Function:
                     place = (first_column + n) * inner + k.index
                     f.masked_store(row.results[n], out, mask, place)
 
-            whole = columns & -_ROWS
-            with f.loop(0, whole, _ROWS) as column:
-                block(column.index, _ROWS)
-            with f.loop(whole, columns) as column:
-                block(column.index, 1)
+            _by_blocks(f, columns, block)
         return [made]
 
     def of_bias():
@@ -382,7 +377,7 @@ def _product(target) -> Function:
     a, (rows, inner) = builder.array(0, 2)
     b, (b_inner, columns) = builder.array(1, 2)
     builder.equal(inner, b_inner)
-    builder.at_most(_padded(f, columns, lanes) * inner * rows, _PRODUCTS // 4)
+    builder.at_most(round_up(columns, lanes) * inner * rows, _PRODUCTS // 4)
     made, out = builder.new(rows, columns)
 
     def block(first_row: Value, height: int) -> None:
@@ -398,11 +393,7 @@ def _product(target) -> Function:
             for r in range(height):
                 f.masked_store(k.results[r], out, mask, (first_row + r) * columns + column.index)
 
-    whole = rows & -_ROWS
-    with f.loop(0, whole, _ROWS) as row:
-        block(row.index, _ROWS)
-    with f.loop(whole, rows) as row:
-        block(row.index, 1)
+    _by_blocks(f, rows, block)
     return builder.finish(made)
 
 

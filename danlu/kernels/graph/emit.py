@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from danlu.kernels.codegen.function import Function, Module, Value
 from danlu.kernels.codegen.target import Target
-from danlu.kernels.codegen.types import DOUBLE, FLOAT, I8, I64, PTR
+from danlu.kernels.codegen.types import DOUBLE, FLOAT, I8, I64
 from danlu.kernels.graph.fuse import COSTS
 from danlu.kernels.graph.memory import MemoryWriter
 from danlu.kernels.graph.nodes import number_of
@@ -26,7 +26,7 @@ def text(program: Program, target: Target) -> str:
 
 class _Writer(MemoryWriter):
     def __init__(self, program: Program, target: Target):
-        f = Function("task", [("arguments", PTR), ("index", I64), ("thread", I64)])
+        f = Function.task()
         super().__init__(f, program, target)
         wide = any(op.dtype in ("float64", "int64", "uint64") and op.by_column
                    and op.op != "load" for op in program.ops)  # fmt: skip
