@@ -30,7 +30,9 @@ _ROWS = 4  # of a block of accumulators
 def modules() -> dict[str, dict[str, Callable[..., Function]]]:
     """Module -> its functions by name and what writes each for a target; a module compiles in less
     than 0.1 s."""
-    binary = {name: partial(_binary, name, symbol) for name, symbol in BINARY.items()}
+    binary: dict[str, Callable[..., Function]] = {
+        name: partial(_binary, name, symbol) for name, symbol in BINARY.items()
+    }
     unary = {name: partial(_unary, name) for name in UNARY}
     smooth = ("exp", "log", "tanh", "sigmoid")
     return {

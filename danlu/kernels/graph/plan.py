@@ -39,7 +39,7 @@ from danlu.kernels.graph.traced import Traced, trace
 from danlu.kernels.runtime import launch as launches
 from danlu.kernels.runtime import pool
 
-__all__ = ["Plan", "compiled", "plan"]
+__all__ = ["Plan", "compiled", "plan", "plan_graph"]
 
 _COMBINE = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
 
@@ -96,10 +96,26 @@ def plan(function, arguments) -> Plan:
         results = []
     if not all(each is None or (isinstance(each, Traced) and not each.weak) for each in results):
         raise Unsupported("a result that is no array")
-    arrays = [each for each in results if each is not None]
-    if not arrays and not graph.writes:
+    nodes = [None if each is None else each.node for each in results]
+    return plan_graph(graph, nodes, arguments, many)
+
+
+def plan_graph(graph: Graph, results, arguments, many: bool = True) -> Plan:
+    """Compile a traced graph.
+
+    Args:
+        graph: as it was traced; its writes are done after everything that reads what they change.
+        results: the nodes to return, each as a new array, or None for None.
+        arguments: the arrays and floats that the graph was traced on.
+        many: whether a launch returns a tuple, also of one result.
+
+    Raises:
+        Unsupported: something in it is left to NumPy.
+    """
+    wanted = [node for node in results if node is not None]
+    if not wanted and not graph.writes:
         raise Unsupported("no results")
-    nodes = [_computed(graph, each.node) for each in arrays]
+    nodes = [_computed(graph, node) for node in wanted]
     graph.writes = {leaf: _computed(graph, value) for leaf, value in graph.writes.items()}
     graph, nodes = simplify(graph, nodes)
     if graph.externs:
