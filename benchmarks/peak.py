@@ -2,17 +2,23 @@
 """Print the most memory, in bytes, that training steps of a case take beyond what was resident
 before the first one.
 
+The first steps are not counted: there a compiled one runs beside an eager one, once.
+
     python benchmarks/peak.py resnet18_step danlu 2
+    python benchmarks/peak.py resnet18_step danlu 2 compiled
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import re
 import sys
+import warnings
 from pathlib import Path
 
 from cases import load
+from cases.compiled import call_until_compiled
 
 STEPS = 3
 
@@ -25,12 +31,25 @@ def resident(field: str) -> int:
     return int(found[1]) * 1024
 
 
+def forget_peak() -> None:
+    """Let VmHWM begin anew (Linux's proc(5))."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def main() -> None:
-    name, module_name, threads = sys.argv[1:]
+    name, module_name, threads, *compiled = sys.argv[1:]
+    warnings.simplefilter("ignore")
     module = importlib.import_module(module_name)
     module.set_num_threads(int(threads))
     step = load()[name].prepare(module)
     before = resident("VmRSS")
+    if compiled:
+        step = module.compile(step)
+        call_until_compiled(module, step)
+    step()
+    gc.collect()
+    module.cuda.empty_cache()
+    forget_peak()
     for _ in range(STEPS):
         step()
     print(resident("VmHWM") - before)

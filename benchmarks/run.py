@@ -3,7 +3,8 @@
 
 Each side is one process that lives as long as the run, with the same number of threads. For every
 benchmark the two are asked in turn, so that what disturbs the machine disturbs both; what is
-printed are medians over the rounds.
+printed are medians over the rounds. Compiled steps meet JAX as well, where the variable
+JAX_PYTHON names a Python that has it.
 
     python benchmarks/run.py
     python benchmarks/run.py --only 'ring|fit' --rounds 15 --json results.json
@@ -23,6 +24,7 @@ import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from cases import load
 from installation import first_seconds, installed_bytes
@@ -42,15 +44,67 @@ FIRST_PROGRAMS = {
 }
 
 
-# Case -> the most of torch's memory that its steps may take.
-PEAKS = {"resnet18_step": 1.1}
+class Rival(NamedTuple):
+    """What danlu's measurement is divided by, and the most that the quotient may be."""
+
+    module: str
+    case: str
+    at_most: float | None
 
 
-def peak_bytes(case: str, module: str, threads: int) -> int:
-    """What benchmarks/peak.py finds, in a process of its own."""
-    command = [sys.executable, str(HERE / "peak.py"), case, module, str(threads)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(result.stdout)
+# Case -> the most memory of its steps on danlu, divided by torch's.
+PEAKS = {"resnet18_step": 1.10}
+# Case -> the most memory of its steps compiled, divided by that of its steps as they are.
+COMPILED_PEAKS = {"mnist_cnn_step": 1.00, "resnet18_step": 1.00, "gpt_step": 1.00}
+# Label, danlu's case, the case of jax_side.py.
+AGAINST_JAX = {
+    "ring_step_sgd_jax": (
+        "ring network, SGD, batch 100",
+        "compiled_ring_step_sgd_100",
+        Rival("jax", "ring_step_sgd", 0.20),
+    ),
+    "ring_step_adam_jax": (
+        "ring network, Adam, batch 100",
+        "compiled_ring_step_adam_100",
+        Rival("jax", "ring_step_adam", 0.20),
+    ),
+    "ring_steps_sgd_jax": (
+        "ring network, SGD, where JAX need not finish a step before the next one is asked for",
+        "compiled_ring_step_sgd_100",
+        Rival("jax", "ring_steps_sgd", None),
+    ),
+    "ring_steps_adam_jax": (
+        "ring network, Adam, where JAX need not finish a step before the next one is asked for",
+        "compiled_ring_step_adam_100",
+        Rival("jax", "ring_steps_adam", None),
+    ),
+    "gpt_step_jax": (
+        "small GPT, batch 16",
+        "compiled_gpt_step",
+        Rival("jax", "gpt_step", 0.90),
+    ),
+}
+# Eager case -> label, the most seconds to compile its step with an empty cache of machine code, and
+# with a full one.
+COMPILE_TIMES = {
+    "ring_step_adam_100": ("ring network, Adam, batch 100", 0.15, 0.02),
+    "mnist_cnn_step": ("the tutorial's MNIST CNN, batch 128", 1.50, None),
+    "resnet18_step": ("ResNet-18 on 32 x 32 images, batch 64", 5.00, 0.50),
+    "gpt_step": ("small GPT, batch 16", None, None),
+}
+
+
+COMPILE_ROUNDS = 3
+
+
+def answer_of(program: str, *arguments, **environment: str) -> float:
+    """The number that a program of this folder prints, in a process of its own."""
+    command = [sys.executable, str(HERE / program), *map(str, arguments)]
+    environment = {**os.environ, **environment}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if result.returncode:
+        raise RuntimeError(result.stderr.strip().rpartition("\n")[2])
+    return float(result.stdout)
 
 
 class Side:
@@ -59,9 +113,12 @@ class Side:
     def __init__(self, module: str, threads: int, sample_seconds: float):
         variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         environment = {**os.environ, **dict.fromkeys(variables, str(threads))}
+        program = [sys.executable, str(HERE / "side.py"), module]
+        if module == "jax":
+            program = [os.environ["JAX_PYTHON"], str(HERE / "jax_side.py")]
         self.module = module
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "side.py"), module, str(threads), str(sample_seconds)],
+            [*program, str(threads), str(sample_seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -136,60 +193,153 @@ def entry(label, unit, ours, others, other="torch", at_most=None, danlu_at_most=
     }
 
 
+def alone(label: str, seconds: list[float], at_most: float | None) -> dict:
+    """A measurement that is divided by none."""
+    danlu = statistics.median(seconds)
+    return {
+        "label": label,
+        "unit": "s",
+        "danlu": danlu,
+        "at_most": at_most,
+        "met": at_most is None or danlu <= at_most,
+        "samples": {"danlu": seconds},
+    }
+
+
 def machine() -> dict:
     from danlu.cli.doctor import processor, usable_cores
 
     return {"processor": processor(), "cores": usable_cores(), "system": platform.platform()}
 
 
-def versions() -> dict:
+def jax_version() -> str | None:
+    """The version of JAX that JAX_PYTHON has, None where there is none."""
+    python = os.environ.get("JAX_PYTHON")
+    if not python:
+        return None
+    command = [python, "-c", "import jax; print(jax.__version__)"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None
+
+
+def versions(with_jax: bool) -> dict:
     from danlu.version import __version__
 
     packages = {name: metadata.version(name) for name in ("torch", "numpy")}
+    if with_jax:
+        packages["jax"] = jax_version() or ""
     return {"danlu": __version__, "python": platform.python_version(), **packages}
 
 
-def measure(options) -> dict:
-    """All chosen measurements by name."""
-    chosen = [case for case in load().values() if re.search(options.only, case.name)]
-    results = {}
-    sides = {}
-    if chosen:
-        sides = {name: Side(name, options.threads, options.sample) for name in SIDES}
-    for case in chosen:
-        other_side = "danlu" if case.against else "torch"
-        other_case = case.against or case.name
+class Measurements:
+    """The measurements that were asked for, by name, printed as they come."""
+
+    def __init__(self, options):
+        self.options = options
+        self.results: dict[str, dict] = {}
+        self.sides: dict[str, Side] = {}
+
+    def run(self) -> dict[str, dict]:
+        self.cases()
+        self.against_jax()
+        for side in self.sides.values():
+            side.close()
+        self.first_programs()
+        self.compile_times()
+        self.peaks()
+        if self.wanted("installed_size"):
+            ours, others = [installed_bytes("danlu")], [installed_bytes("torch")]
+            self.add("installed_size", entry("installed, with dependencies", "B", ours, others))
+        return self.results
+
+    def wanted(self, name: str) -> bool:
+        return re.search(self.options.only, name) is not None
+
+    def add(self, name: str, result: dict) -> None:
+        self.results[name] = result
+        print(row(name, result), flush=True)
+
+    def side(self, module: str) -> Side:
+        if module not in self.sides:
+            self.sides[module] = Side(module, self.options.threads, self.options.sample)
+        return self.sides[module]
+
+    def compare(self, name: str, label: str, case: str, rival: Rival, against: str) -> None:
+        """Time danlu's case and its rival in turn."""
         try:
             ours, others = alternately(
-                options.rounds,
-                lambda name=case.name: sides["danlu"].seconds(name),
-                lambda side=other_side, name=other_case: sides[side].seconds(name),
+                self.options.rounds,
+                lambda: self.side("danlu").seconds(case),
+                lambda: self.side(rival.module).seconds(rival.case),
             )
         except RuntimeError as error:
-            results[case.name] = {"label": case.label, "error": str(error), "met": False}
+            self.add(name, {"label": label, "error": str(error), "met": False})
         else:
-            against = case.against or "torch"
-            results[case.name] = entry(case.label, "s", ours, others, against, case.at_most)
-        print(row(case.name, results[case.name]), flush=True)
-    for side in sides.values():
-        side.close()
-    for name, (label, program, ratio, most) in FIRST_PROGRAMS.items():
-        if re.search(options.only, name):
-            ours, others = first_uses(program, options.rounds)
-            results[name] = entry(label, "s", ours, others, "torch", ratio, most)
-            print(row(name, results[name]), flush=True)
-    for case, most in PEAKS.items():
-        name = f"{case}_peak"
-        if re.search(options.only, name):
-            ours, others = ([peak_bytes(case, side, options.threads)] for side in SIDES)
-            label = f"{load()[case].label}: peak memory"
-            results[name] = entry(label, "B", ours, others, "torch", most)
-            print(row(name, results[name]), flush=True)
-    if re.search(options.only, "installed_size"):
-        ours, others = [installed_bytes("danlu")], [installed_bytes("torch")]
-        results["installed_size"] = entry("installed, with dependencies", "B", ours, others)
-        print(row("installed_size", results["installed_size"]), flush=True)
-    return results
+            self.add(name, entry(label, "s", ours, others, against, rival.at_most))
+
+    def cases(self) -> None:
+        for case in load().values():
+            if self.wanted(case.name):
+                module = "danlu" if case.against else "torch"
+                rival = Rival(module, case.against or case.name, case.at_most)
+                self.compare(case.name, case.label, case.name, rival, case.against or "torch")
+
+    def against_jax(self) -> None:
+        chosen = [name for name in AGAINST_JAX if self.wanted(name)]
+        if chosen and jax_version() is None:
+            print("not compared with JAX: JAX_PYTHON names no Python that has it", flush=True)
+            return
+        for name in chosen:
+            self.compare(name, *AGAINST_JAX[name], against="JAX")
+
+    def first_programs(self) -> None:
+        for name, (label, program, ratio, most) in FIRST_PROGRAMS.items():
+            if self.wanted(name):
+                ours, others = first_uses(program, self.options.rounds)
+                self.add(name, entry(label, "s", ours, others, "torch", ratio, most))
+
+    def compile_times(self) -> None:
+        """Each round begins with an empty cache of machine code, which its second process finds
+        full."""
+        for case, (label, *limits) in COMPILE_TIMES.items():
+            names = [f"{case}_compile_{state}" for state in ("cold", "warm")]
+            if not any(map(self.wanted, names)):
+                continue
+            seconds: dict[str, list[float]] = {name: [] for name in names}
+            try:
+                for _ in range(COMPILE_ROUNDS):
+                    with tempfile.TemporaryDirectory(prefix="danlu-bench-") as folder:
+                        for name in names:
+                            found = answer_of(
+                                "compile_times.py", case, self.options.threads, DANLU_CACHE=folder
+                            )
+                            seconds[name].append(found)
+            except RuntimeError as error:
+                self.add(names[0], {"label": label, "error": str(error), "met": False})
+                continue
+            for name, limit in zip(names, limits):
+                self.add(name, alone(label, seconds[name], limit))
+
+    def peaks(self) -> None:
+        for case, most in PEAKS.items():
+            self.peak(f"{case}_peak", case, ("danlu",), ("torch",), "torch", most)
+        for case, most in COMPILED_PEAKS.items():
+            self.peak(f"compiled_{case}_peak", case, ("danlu", "compiled"), ("danlu",), case, most)
+
+    def peak(self, name, case, ours, other, against, at_most) -> None:
+        """Compare what peak.py finds for two modules, given with their options."""
+        if not self.wanted(name):
+            return
+        label = f"{load()[case].label}: peak memory"
+        try:
+            found = [
+                answer_of("peak.py", case, module, self.options.threads, *options)
+                for module, *options in (ours, other)
+            ]
+        except RuntimeError as error:
+            self.add(name, {"label": label, "error": str(error), "met": False})
+        else:
+            self.add(name, entry(label, "B", found[:1], found[1:], against, at_most))
 
 
 def quantity(value: float, unit: str) -> str:
@@ -201,14 +351,16 @@ def quantity(value: float, unit: str) -> str:
 
 def row(name: str, result: dict) -> str:
     if "error" in result:
-        return f"{name:22} FAILED: {result['error']}"
-    other = result.get("torch", result.get("reference"))
-    promised = "" if result["at_most"] is None else f"  (at most {result['at_most']:.2f})"
+        return f"{name:32} FAILED: {result['error']}"
+    unit, limit = result["unit"], result["at_most"]
     missed = "" if result["met"] else "  MISSED"
-    return (
-        f"{name:22} {quantity(result['danlu'], result['unit']):>10} "
-        f"{quantity(other, result['unit']):>10}  {result['ratio']:6.3f}{promised}{missed}"
-    )
+    ours = f"{name:32} {quantity(result['danlu'], unit):>10}"
+    if "ratio" not in result:
+        promised = "" if limit is None else f"  (at most {quantity(limit, unit)})"
+        return f"{ours}{promised}{missed}"
+    other = quantity(result.get("torch", result.get("reference")), unit)
+    promised = "" if limit is None else f"  (at most {limit:.2f})"
+    return f"{ours} {other:>10}  {result['ratio']:6.3f}{promised}{missed}"
 
 
 def main() -> int:
@@ -234,13 +386,13 @@ def main() -> int:
     paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     sys.path.insert(0, str(HERE.parent))
-    print(f"{'benchmark':22} {'danlu':>10} {'torch':>10}   ratio")
-    results = measure(options)
+    print(f"{'benchmark':32} {'danlu':>10} {'other':>10}   ratio")
+    results = Measurements(options).run()
     if options.json:
         report = {
             "date": datetime.date.today().isoformat(),
             "machine": machine(),
-            "versions": versions(),
+            "versions": versions(with_jax=any(name in results for name in AGAINST_JAX)),
             "threads": options.threads,
             "rounds": options.rounds,
             "results": results,

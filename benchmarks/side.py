@@ -44,13 +44,9 @@ class Stopwatch:
         return (time.perf_counter() - started) / (self.calls * self.units)
 
 
-def main():
-    module_name, threads, sample_seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    answers, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115  for what cases print
-    warnings.simplefilter("ignore")
-    module = importlib.import_module(module_name)
-    module.set_num_threads(threads)
-    cases, stopwatches = load(), {}
+def serve(cases, module, answers, sample_seconds):
+    """Answer the requests on standard input until it ends."""
+    stopwatches = {}
     for line in sys.stdin:
         name = line.strip()
         try:
@@ -61,6 +57,15 @@ def main():
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def main():
+    module_name, threads, sample_seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    answers, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115  for what cases print
+    warnings.simplefilter("ignore")
+    module = importlib.import_module(module_name)
+    module.set_num_threads(threads)
+    serve(load(), module, answers, sample_seconds)
 
 
 if __name__ == "__main__":

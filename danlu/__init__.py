@@ -25,6 +25,7 @@ if _TYPE_CHECKING:
         is_autocast_available,
         is_autocast_enabled,
     )
+    from danlu.compiler import compile
     from danlu.func import vmap
     from danlu.linalg._older import (
         cdist,
@@ -129,7 +130,7 @@ if _TYPE_CHECKING:
 
 # Loaded when first used: a program that does not ask for them does not wait for them.
 _SUBMODULES = frozenset(
-    "accelerator amp backends compat cuda distributed fft func jit keras linalg metrics multiprocessing nn optim "
+    "accelerator amp backends compat compiler cuda distributed fft func jit keras linalg metrics multiprocessing nn optim "
     "overrides printing random serialization special tabular testing text types utils version vision".split()
 )
 _MODULES = _SUBMODULES | {"autograd", "backend", "base", "kernels", "ops", "protocols", "size"}

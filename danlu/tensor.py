@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from danlu.autograd.node import Removable
-from danlu.backend import dtypes
+from danlu.backend import conversions, dtypes
 from danlu.backend.device import CPU
 from danlu.backend.memory import memory_owner
 from danlu.protocols import PythonProtocols
@@ -343,7 +343,7 @@ class Tensor(PythonProtocols):
         if isinstance(gradient, Tensor):
             self._grad = gradient if before is None else before + gradient
         elif before is None:
-            array = gradient if owned else np.array(gradient)
+            array = gradient if owned else conversions.copied(gradient)
             if array.dtype != self._array.dtype:
                 array = array.astype(self._array.dtype)
             self._grad = wrap(array)

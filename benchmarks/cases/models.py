@@ -1,4 +1,4 @@
-"""Training steps of whole networks: a cubic, the tutorial's CNN, ResNet-18, a small GPT.
+"""Training steps of whole networks: a cubic, the tutorial's CNN, ResNet-18, a small GPT, an LSTM.
 
 The networks are written out here because both sides must run the same text.
 """
@@ -155,3 +155,30 @@ def gpt_step(torch):
         return torch.nn.functional.cross_entropy(logits.view(-1, logits.size(-1)), following)
 
     return training_step(model, optimizer, loss_of)
+
+
+def lstm_classifier(torch, size=128, layers=2, classes=10):
+    """A sequence-first LSTM whose last output decides the class."""
+    nn = torch.nn
+
+    class Classifier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrent = nn.LSTM(size, size, layers)
+            self.head = nn.Linear(size, classes)
+
+        def forward(self, x):
+            outputs, _ = self.recurrent(x)
+            return self.head(outputs[-1])
+
+    return Classifier()
+
+
+@case("LSTM, 2 layers x 128, sequence 64, batch 32, step")
+def lstm_step(torch):
+    torch.manual_seed(0)
+    sequences, labels = torch.randn(64, 32, 128), torch.randint(0, 10, (32,))
+    model = lstm_classifier(torch)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    loss_function = torch.nn.CrossEntropyLoss()
+    return training_step(model, optimizer, lambda model: loss_function(model(sequences), labels))

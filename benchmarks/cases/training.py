@@ -111,7 +111,8 @@ def loop_epoch(torch):
     return epoch
 
 
-def keras_fit(danlu):
+def keras_fit(danlu, **options):
+    """Epochs of `fit`, with options of its own beside those that keep it from printing."""
     from danlu.keras import KerasModel
     from danlu.metrics import Accuracy
 
@@ -128,6 +129,7 @@ def keras_fit(danlu):
             patience=1000,
             plot=False,
             quiet=True,
+            **options,
         )
 
     return fit, EPOCHS_A_FIT

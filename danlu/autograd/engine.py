@@ -13,6 +13,7 @@ import numpy as np
 from danlu.autograd import anomaly
 from danlu.autograd.grad_mode import state
 from danlu.autograd.node import LEAF, edge_of
+from danlu.backend import conversions
 from danlu.ops import quick
 from danlu.tensor import Tensor, publish_method, wrap
 
@@ -178,14 +179,14 @@ def _finish(leaves, caught, wanted, record):
             caught[key] = gradient
     found = [caught[id(target), number] for target, number in wanted]
     return [
-        each if each is None or hasattr(each, "_array") else wrap(np.array(each)) for each in found
+        each if each is None or hasattr(each, "_array") else wrap(conversions.copied(each)) for each in found
     ]
 
 
 def call_hooks(hooks: dict, gradient, record: bool):
     """Pass a gradient through users' hooks, which see Tensors; returns what the last one left."""
     was_array = not hasattr(gradient, "_array")
-    shown = wrap(np.asarray(gradient)) if was_array else gradient
+    shown = wrap(conversions.as_array(gradient)) if was_array else gradient
     for hook in list(hooks.values()):
         changed = hook(shown)
         if changed is not None:
@@ -215,7 +216,7 @@ def _run_output_hooks(node, gradient, record: bool):
         if hooks.retained_by is not None:
             tensor = hooks.retained_by()
             if tensor is not None:
-                kept = one if record else wrap(np.array(one))
+                kept = one if record else wrap(conversions.copied(one))
                 tensor._grad = kept if tensor._grad is None else tensor._grad + kept
         if node.outputs == 1:
             gradient = one
@@ -228,7 +229,7 @@ def _run_output_hooks(node, gradient, record: bool):
 
 def _as_tensors(values):
     return tuple(
-        each if each is None or hasattr(each, "_array") else wrap(np.asarray(each))
+        each if each is None or hasattr(each, "_array") else wrap(conversions.as_array(each))
         for each in values
     )
 

@@ -10,6 +10,7 @@ from danlu.keras import checks
 from danlu.keras.accelerator import Accelerator, to_device
 from danlu.keras.callbacks import WandbCallback
 from danlu.keras.checkpoint import BestWeights, RunRecord, save_atomically, step_on_plateau
+from danlu.keras.compiled import CompiledStep, check_mode, describe, may_be_compiled
 from danlu.keras.data import as_loader, features_of, rows_of, split_validation
 from danlu.keras.plots import VisMetric
 from danlu.keras.progress import BatchBars, VisProgress
@@ -53,6 +54,7 @@ class KerasModel(nn.Module):
         accelerator: its `device` is where batches and network go.
         stop_training: set to True (in a callback) to end `fit`.
         epoch, epochs, monitor, mode, best_epoch, best_value: where `fit` stands, for callbacks.
+        compiled: which steps of the last `fit` ran as machine code, and why others did not.
 
     Example::
 
@@ -95,6 +97,7 @@ class KerasModel(nn.Module):
         self.monitor, self.mode = "val_loss", "min"
         self.best_epoch = self.best_value = None
         self.ckpt_path, self.stop_training, self._out_of_patience = "checkpoint", False, False
+        self.compiled, self._compile, self._compiled_steps = "", False, {}
 
     def forward(self, x):
         return self.net(x)
@@ -120,6 +123,7 @@ class KerasModel(nn.Module):
         restore_best=True,
         validation_split=0.0,
         batch_size=32,
+        compile="auto",
     ):
         """Trains the network; returns the history as a pandas DataFrame.
 
@@ -157,12 +161,17 @@ class KerasModel(nn.Module):
                 moment, not on the last one's. Default: True
             validation_split: fraction of the last rows of arrays to validate on. Default: 0.0
             batch_size: of arrays and datasets. Default: 32
+            compile: run the steps as machine code: ``"auto"`` (default) after some eager steps,
+                wherever `danlu.compile` takes them; True from the first step on, with a warning
+                where it does not; False never. What became of it is printed at the end and kept in
+                `compiled`.
 
         Raises:
             ValueError: for an unknown `monitor`, one that needs validation data, and a first batch
                 that does not fit.
             TypeError: for data that is none of the above.
         """
+        check_mode(compile)
         if validation_split:
             if val_data is not None:
                 raise ValueError("pass val_data or validation_split, not both")
@@ -177,6 +186,7 @@ class KerasModel(nn.Module):
         if resume and ckpt_path is None:
             raise ValueError("resume=True needs a ckpt_path")
         self.mode, self.epochs, self.ckpt_path = mode, epochs, ckpt_path
+        self._compile, self.compiled = compile, ""
         self.history, self.stop_training, self._out_of_patience = {}, False, False
         self.accelerator = Accelerator(mixed_precision, cpu, gradient_accumulation_steps)
         self.net.to(self.accelerator.device)
@@ -206,6 +216,7 @@ class KerasModel(nn.Module):
         if restore_best:
             best.restore()
         self.net.cpu()
+        self.compiled = describe(self._compiled_steps.values()) if compile else ""
         self._tell_outcome(restore_best, quiet)
         return self._history_frame()
 
@@ -215,10 +226,13 @@ class KerasModel(nn.Module):
             self.epoch = epoch
             self._call(callbacks, "on_train_epoch_start")
             first = own_step and not self.history
-            log = {"epoch": epoch, **self._epoch("train", train_data, callbacks, first)}
+            log = {
+                "epoch": epoch,
+                **self._epoch("train", train_data, callbacks, first, self._compile),
+            }
             self._call(callbacks, "on_train_epoch_end")
             if val_data is not None:
-                log.update(self._epoch("val", val_data, callbacks))
+                log.update(self._epoch("val", val_data, callbacks, compile=self._compile))
             if self.monitor not in log:
                 raise ValueError(
                     f"monitor={self.monitor!r} is not recorded; valid names: {', '.join(log)}"
@@ -237,7 +251,16 @@ class KerasModel(nn.Module):
                 self._out_of_patience = epoch < self.epochs
                 break
 
-    def _epoch(self, stage, data, callbacks, check=False):
+    def _compile_step(self, step, mode):
+        """Gives a step its compiled form, the one of the epochs before if it is the same step."""
+        if not may_be_compiled(step):
+            return
+        known = self._compiled_steps.get(step.stage)
+        if known is None or not known.serves(step, mode):
+            known = self._compiled_steps[step.stage] = CompiledStep(step, mode)
+        step.compiled = known
+
+    def _epoch(self, stage, data, callbacks, check=False, compile=False):
         """One pass over `data`; returns what the history records of it."""
         step = self.StepRunner(
             net=self.net,
@@ -249,6 +272,8 @@ class KerasModel(nn.Module):
             lr_scheduler=self.lr_scheduler if stage == "train" else None,
             **self.step_options,
         )
+        if compile:
+            self._compile_step(step, compile)
         runner = self.EpochRunner(step)
         shows = (VisProgress, BatchBars)
         runner.progress = next((c for c in callbacks if isinstance(c, shows)), None)
@@ -337,6 +362,8 @@ class KerasModel(nn.Module):
         """Says why `fit` ended and with which weights."""
         if not self.history:
             return
+        if self.compiled:
+            say(self.compiled, quiet=quiet)
         if self._out_of_patience:
             stale = self.epoch - (self.best_epoch or 0)
             text = f"{self.monitor} without improvement in {stale} epoch,early stopping"

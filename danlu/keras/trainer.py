@@ -11,6 +11,7 @@ from danlu.keras.accelerator import Accelerator, to_device
 from danlu.metrics import Metric
 from danlu.tensor import Tensor, wrap
 
+_END = object()
 _NOT_A_PAIR = (
     "a batch must be a pair (features, labels), got {what}; for other batches subclass "
     "`KerasModel.StepRunner` and define `__call__(self, batch)`"
@@ -30,6 +31,7 @@ class StepRunner:
         accelerator: the run's `Accelerator`.
         stage: ``"train"`` or ``"val"``; puts the network into the mode of that stage.
         clip: greatest norm of all gradients together; None (default) leaves them as they are.
+        compiled: None, or the `CompiledStep` that runs the step.
         options: the other keyword arguments of `KerasModel`.
 
     Example:
@@ -55,6 +57,7 @@ class StepRunner:
         optimizer=None,
         lr_scheduler=None,
         clip=None,
+        compiled=None,
         **options,
     ):
         self.net, self.loss_fn, self.stage = net, loss_fn, stage
@@ -66,10 +69,15 @@ class StepRunner:
         self._learns = stage == "train" and optimizer is not None
         self._full_precision = self.accelerator.mixed_precision == "no"
         self._feed = MetricFeed(metrics_dict or {})
+        self.compiled = compiled
         net.train(stage == "train")
 
     def __call__(self, batch):
         features, labels = pair(batch)
+        if self.compiled is not None:
+            preds, loss = self.compiled(features, labels)
+            self._feed.add(preds, labels)
+            return {self._loss_name: wrap(loss._array)}, {}
         if self._full_precision:
             preds = self.net(features)
             loss = self.loss_fn(preds, labels)
@@ -97,6 +105,19 @@ class StepRunner:
         if self.lr_scheduler is not None and not steps_on_plateau(self.lr_scheduler):
             self.lr_scheduler.step()
         self.optimizer.zero_grad()
+
+    def rest(self, batches):
+        """Runs what is left of an epoch in as few calls as it takes, where the step is compiled.
+
+        Yields:
+            The losses of so many batches, as lists by name.
+        """
+        if self.compiled is None:
+            return
+        for preds, labels, losses in self.compiled.rest(batches):
+            for of_batch in zip(preds, labels):
+                self._feed.take(*of_batch)
+            yield {self._loss_name: losses.tolist()}
 
     def metric_values(self):
         """The value of every metric over the epoch, by prefixed name; resets them."""
@@ -137,7 +158,19 @@ class EpochRunner:
         losses, values = RunningMeans(), {}
         total = length_of(dataloader)
         with danlu.set_grad_enabled(self.stage == "train"):
-            for done, batch in enumerate(self.batches(dataloader), 1):
+            batches = iter(self.batches(dataloader))
+            done = 0
+            while True:
+                if after_batch is None and getattr(step, "compiled", None) is not None:
+                    for many in step.rest(batches):
+                        losses.add_many(many)
+                        done = losses.count
+                        if progress is not None and clock() >= progress.next_refresh:
+                            progress.refresh(self.stage, done, total, losses.means())
+                batch = next(batches, _END)
+                if batch is _END:
+                    break
+                done += 1
                 batch_losses, batch_values = step(batch)
                 losses.add(batch_losses)
                 if batch_values:
@@ -212,6 +245,14 @@ class RunningMeans:
         if len(self._pending) >= self._KEPT:
             self._settle()
 
+    def add_many(self, losses):
+        """Takes the losses of several batches, a dict of lists of numbers."""
+        self._settle()
+        for name, values in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + sum(values)
+            self._counts[name] = self._counts.get(name, 0) + len(values)
+        self.count += len(values)
+
     def _settle(self):
         pending, self._pending = self._pending, []
         for name in dict.fromkeys(name for losses in pending for name in losses):
@@ -250,7 +291,17 @@ class MetricFeed:
             self._update(preds, labels)
             return
         # Copies: a loader may fill the same memory with the next batch.
-        preds, labels = preds._array.copy(), labels._array.copy()
+        self._keep(preds._array.copy(), labels._array.copy())
+
+    def take(self, preds, labels):
+        """Takes one batch as arrays that nobody else changes."""
+        for metric in self._prompt:
+            pair = wrap(preds), wrap(labels)
+            metric.update(*pair) if isinstance(metric, Metric) else metric(*pair)
+        if self._lazy:
+            self._keep(preds, labels)
+
+    def _keep(self, preds, labels):
         self._pending.append((preds, labels))
         self._bytes += preds.nbytes + labels.nbytes
         if self._bytes > self._PENDING_BYTES:

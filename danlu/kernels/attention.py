@@ -5,6 +5,7 @@ values."""
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -25,7 +26,10 @@ _TASK_WORK = 1 << 19  # multiplications that are worth a task: 10 to 20 us
 def fits(query, key, value, mask) -> bool:
     """Whether the kernels take these arrays and pay for them."""
     kind = query.dtype
-    if query.__class__ is not np.ndarray or not (kind is _FLOAT or kind is _DOUBLE):
+    recorded = hasattr(query, "record")  # an array of a trace, which gets the kernel as a node
+    if query.__class__ is not np.ndarray and not recorded:
+        return False
+    if not (kind is _FLOAT or kind is _DOUBLE):
         return False
     return (
         road.worth(query.size * key.shape[-2], LEAST)
@@ -42,7 +46,19 @@ def fits(query, key, value, mask) -> bool:
     )
 
 
-@node
+def _attended(query, key, value, *others):
+    shape = (*query.shape[:-1], value.shape[-1])
+    leading = (1, 1, *query.shape[:-2])
+    sums = (math.prod(leading[:-1]), leading[-1], query.shape[-2])
+    return [(shape, query.dtype, _heads_inside(len(shape))), (sums, query.dtype)]
+
+
+def _heads_inside(rank):
+    """The axes of (N, H, L, F) as `_empty_like_heads` lays them out."""
+    return None if rank < 3 else (*range(rank - 3), rank - 2, rank - 3, rank - 1)
+
+
+@node(like=_attended)
 def attention(query, key, value, mask, scale, causal):
     """softmax(Q K^T * scale + mask) V and what the backward kernel needs of it.
 
@@ -80,7 +96,12 @@ def attention(query, key, value, mask, scale, causal):
     return out.reshape(*query.shape[:-1], value_features), log_sums
 
 
-@node
+def _like_operands(grad, query, key, value, *others):
+    axes = _heads_inside(len(query.shape))
+    return [(each.shape, each.dtype, axes) for each in (query, key, value)]
+
+
+@node(like=_like_operands)
 def attention_backward(grad, query, key, value, mask, out, log_sums, scale, causal):
     """The gradients of `attention` with respect to query, key and value.
 

@@ -109,7 +109,12 @@ def crop_spatial(x, padding, axis=2):
     return pad_spatial(x, [(-before, -after) for before, after in padding], axis)
 
 
-@node
+def _convolved(x, weight, stride, padding, dilation, groups, bias=None):
+    positions = output_sizes(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    return (x.shape[0], weight.shape[0], *positions), x.dtype
+
+
+@node(like=_convolved)
 def convolve(x, weight, stride, padding, dilation, groups, bias=None):
     """Cross-correlation: ``out[n, o, p] = bias[o] + sum over c, k of weight[o, c, k] * x[n, c,
     p*stride + k*dilation]``.
@@ -124,7 +129,11 @@ def convolve(x, weight, stride, padding, dilation, groups, bias=None):
     return _add_bias(_convolve(x, weight, positions, stride, padding, dilation, groups), bias)
 
 
-@node
+def _like_weight(grad, x, kernel, stride, padding, dilation, groups):
+    return (grad.shape[1], x.shape[1] // groups, *kernel), x.dtype
+
+
+@node(like=_like_weight)
 def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
     """The gradient of `convolve` with respect to its weight, for the gradient `grad` of its
     result."""
@@ -135,7 +144,11 @@ def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
     return _convolve_weight(grad, x, shape, stride, padding, dilation, groups)
 
 
-@node
+def _like_input(grad, weight, sizes, stride, padding, dilation, groups, bias=None):
+    return (grad.shape[0], weight.shape[1] * groups, *sizes), grad.dtype
+
+
+@node(like=_like_input)
 def convolve_input(grad, weight, sizes, stride, padding, dilation, groups, bias=None):
     """The gradient of `convolve` with respect to its input of spatial `sizes`, plus a bias; the
     transposed convolution.

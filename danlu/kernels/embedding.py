@@ -19,6 +19,7 @@ _LEAST_GATHERED = 1 << 20
 _LEAST_SUMMED = 256
 
 
+@node(like=lambda table, indices: ((*indices.shape, *table.shape[1:]), table.dtype))
 def gather_rows(table, indices):
     """`table[indices]`, rows of any shape."""
     if (
@@ -37,7 +38,11 @@ def gather_rows(table, indices):
     return table.take(indices, axis=0)
 
 
-@node
+def _like_table(values, indices, rows):
+    return (rows, *values.shape[len(indices.shape) :]), values.dtype
+
+
+@node(like=_like_table)
 def sum_rows(values, indices, rows):
     """A table of `rows` rows, each the sum of the `values` whose index names it, in their order."""
     if (

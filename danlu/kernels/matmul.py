@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from danlu.kernels.graph.library import states
 from danlu.kernels.runtime import road
 
 __all__ = ["LEAST", "matmul"]
@@ -20,6 +21,14 @@ _FLOAT, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 LEAST, _LEAST_NARROW, _NARROW = 1 << 18, 1 << 20, 16
 
 
+def _like_product(a, b, bias=None, activation=None, out=None):
+    if len(a.shape) < 2 or len(b.shape) < 2 or a.dtype != b.dtype or a.shape[-1] != b.shape[-2]:
+        return None
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return (*batch, a.shape[-2], b.shape[-1]), a.dtype
+
+
+@states(_like_product)
 def matmul(a, b, bias=None, activation=None, out=None):
     """`a @ b + bias`, with `activation` on top.
 

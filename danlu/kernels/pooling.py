@@ -71,7 +71,12 @@ def _lowest(xp, dtype):
     return -math.inf
 
 
-@node
+def _pooled(x, positions, kernel, *options):
+    """The result of pooling, which may be its argument where windows are single elements."""
+    return None if math.prod(kernel) == 1 else ((x.shape[0], *positions), x.dtype)
+
+
+@node(like=_pooled)
 def max_pool(x, positions, kernel, stride, padding, dilation):
     """The largest element of each window; NaN where a window holds one."""
     if _is_generated(x, x.size, kernel, stride):
@@ -121,7 +126,7 @@ def max_pool_indices(x, values, kernel, stride, padding, dilation):
     return _flat_positions(xp, sizes, kernel, stride, padding, dilation, numbers)
 
 
-@node
+@node(like=lambda grad, x, *options: (x.shape, grad.dtype))
 def max_pool_input(grad, x, values, kernel, stride, padding, dilation):
     """The gradient of `max_pool` with respect to its input, where `values` is its result."""
     if grad.dtype == x.dtype and _is_generated(x, x.size, kernel, stride):
@@ -255,7 +260,7 @@ def scatter_plane(values, indices, sizes, add=True):
     return result.astype(values.dtype, copy=False).reshape(len(values), *sizes)
 
 
-@node
+@node(like=_pooled)
 def window_sums(x, positions, kernel, stride, padding):
     """The sum of each window, with zeros around the input."""
     xp = x.__array_namespace__()
@@ -270,7 +275,12 @@ def window_sums(x, positions, kernel, stride, padding):
     return xp.ascontiguousarray(x)
 
 
-@node
+def _averaged(x, positions, kernel, stride, padding, divisor):
+    is_number = isinstance(divisor, (int, float)) and x.dtype.kind == "f"
+    return ((x.shape[0], *positions), x.dtype) if is_number else None
+
+
+@node(like=_averaged)
 def window_means(x, positions, kernel, stride, padding, divisor):
     """The sum of each window by `divisor`, a number or an array of `positions`."""
     if _is_generated(x, x.size, kernel, stride):
@@ -280,7 +290,12 @@ def window_means(x, positions, kernel, stride, padding, divisor):
     return window_sums(x, positions, kernel, stride, padding) / divisor
 
 
-@node
+def _spread(values, sizes, kernel, stride, padding, divisor=1):
+    is_number = isinstance(divisor, (int, float)) and values.dtype.kind == "f"
+    return ((values.shape[0], *sizes), values.dtype) if is_number else None
+
+
+@node(like=_spread)
 def spread_means(values, sizes, kernel, stride, padding, divisor):
     """The adjoint of `window_means`: each value by its divisor, added to all of its window."""
     if _is_generated(values, len(values) * math.prod(sizes), kernel, stride):
@@ -290,7 +305,7 @@ def spread_means(values, sizes, kernel, stride, padding, divisor):
     return spread_windows(values / divisor, sizes, kernel, stride, padding)
 
 
-@node
+@node(like=_spread)
 def spread_windows(values, sizes, kernel, stride, padding):
     """The adjoint of `window_sums`: each value is added to every element of its window."""
     xp = values.__array_namespace__()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.kernels.graph.library import node
 from danlu.kernels.runtime import road
 
 # weights of h that each row of all steps must share for packing them to pay
@@ -76,6 +77,13 @@ def _seeded(gradient, like):
     return xp.zeros_like(like) if gradient is None else gradient.copy()
 
 
+def _like_lstm(x, h0, c0, *others):
+    rows, hidden, kind = x.shape[0], c0.shape[1], x.dtype
+    return [((rows, h0.shape[1]), kind), (h0.shape, kind), (c0.shape, kind),
+            ((rows, 4 * hidden), kind), ((rows, hidden), kind)]  # fmt: skip
+
+
+@node(like=_like_lstm)
 def lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes, reverse):
     """Long short-term memory (Hochreiter and Schmidhuber 1997, with forget gates), gates in the
     order i, f, g, o.
@@ -117,6 +125,20 @@ def lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes, reverse):
     return outputs, h, c, gates, cells
 
 
+def _like_gradients(arrays, needs_x):
+    made: list[tuple | None] = [(each.shape, each.dtype) for each in arrays]
+    return made if needs_x else [None, *made[1:]]
+
+
+def _like_lstm_operands(
+    grads, x, h0, c0, w_ih, w_hh, w_hr, outputs, gates, cells, batch_sizes, reverse, needs_x=True
+):  # fmt: skip
+    made = _like_gradients((x, h0, c0, w_ih, w_hh), needs_x)
+    bias = (w_ih.shape[:1], x.dtype)
+    return [*made, bias, None if w_hr is None else (w_hr.shape, x.dtype)]
+
+
+@node(like=_like_lstm_operands, at=1)
 def lstm_backward(
     grads, x, h0, c0, w_ih, w_hh, w_hr, outputs, gates, cells, batch_sizes, reverse, needs_x=True
 ):  # fmt: skip
@@ -166,6 +188,13 @@ def lstm_backward(
     return dx, dh, dc, rows.T @ x, recurrent, rows.sum(axis=0), w_hr_gradient
 
 
+def _like_gru(x, h0, *others):
+    rows, hidden, kind = x.shape[0], h0.shape[1], x.dtype
+    return [((rows, hidden), kind), (h0.shape, kind), ((rows, 3 * hidden), kind),
+            ((rows, hidden), kind)]  # fmt: skip
+
+
+@node(like=_like_gru)
 def gru(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse):
     """Gated recurrent units (Cho et al. 2014), gates in the order r, z, n.
 
@@ -207,6 +236,14 @@ def gru(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse):
     return outputs, h, gates, candidates
 
 
+def _like_gru_operands(
+    grads, x, h0, w_ih, w_hh, outputs, gates, candidates, batch_sizes, reverse, needs_x=True
+):  # fmt: skip
+    bias = (w_ih.shape[:1], x.dtype)
+    return [*_like_gradients((x, h0, w_ih, w_hh), needs_x), bias, bias]
+
+
+@node(like=_like_gru_operands, at=1)
 def gru_backward(
     grads, x, h0, w_ih, w_hh, outputs, gates, candidates, batch_sizes, reverse, needs_x=True
 ):  # fmt: skip
@@ -252,6 +289,7 @@ def gru_backward(
     )
 
 
+@node(like=lambda x, h0, *others: [((x.shape[0], h0.shape[1]), x.dtype), (h0.shape, x.dtype)])
 def rnn(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse, relu):
     """Elman's network (1990): ``h' = tanh(Wx + b + Uh + d)``, or relu in place of tanh.
 
@@ -275,6 +313,14 @@ def rnn(x, h0, w_ih, w_hh, b_ih, b_hh, batch_sizes, reverse, relu):
     return outputs, h
 
 
+def _like_rnn_operands(
+    grads, x, h0, w_ih, w_hh, outputs, batch_sizes, reverse, relu, needs_x=True
+):  # fmt: skip
+    made = _like_gradients((x, h0, w_ih, w_hh), needs_x)
+    return [*made, (w_ih.shape[:1], x.dtype)]
+
+
+@node(like=_like_rnn_operands, at=1)
 def rnn_backward(
     grads, x, h0, w_ih, w_hh, outputs, batch_sizes, reverse, relu, needs_x=True
 ):  # fmt: skip

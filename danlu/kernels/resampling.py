@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from danlu.kernels.graph.library import node
 from danlu.kernels.pooling import adaptive_table
 
 CUBIC = -0.75  # Keys 1981, with the slope at 1 that OpenCV and PyTorch chose
@@ -58,6 +59,16 @@ class Table:
         return self._adjoint
 
 
+def _resampled(x, tables):
+    if all(table is None for table in tables):
+        return None
+    before = len(x.shape) - len(tables)
+    found = [size if table is None else len(table.sources)
+             for size, table in zip(x.shape[before:], tables)]  # fmt: skip
+    return (*x.shape[:before], *found), x.dtype
+
+
+@node(like=_resampled)
 def resample(x, tables):
     """`x` with the last dimensions resampled, one table a dimension; None leaves it as it is."""
     xp = x.__array_namespace__()

@@ -7,7 +7,7 @@ import numpy as np
 from danlu.backend.dtypes import of_array
 from danlu.ops.pointwise import _conj
 from danlu.ops.registry import scalar_name
-from danlu.tensor import wrap
+from danlu.tensor import Tensor, wrap
 
 
 class LinAlgError(RuntimeError):
@@ -91,7 +91,7 @@ def is_complex(x) -> bool:
 
 def beside(array, x):
     """A constant array as what `x` is, to compute with it: an array or a Tensor."""
-    return array if isinstance(x, np.ndarray) else wrap(array)
+    return wrap(array) if isinstance(x, Tensor) else array
 
 
 def identity(n, x):

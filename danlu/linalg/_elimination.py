@@ -6,6 +6,8 @@ from math import prod
 
 import numpy as np
 
+from danlu.kernels.graph.library import node
+
 
 def _size(x):
     """What LAPACK compares to choose a pivot: of complex numbers the sum of both parts."""
@@ -58,6 +60,7 @@ def permutation(exchanged, rows):
     return order.reshape(*batch, rows)
 
 
+@node
 def permutation_matrix(exchanged, rows, dtype):
     """The P of A = P L U."""
     order = permutation(exchanged, rows)

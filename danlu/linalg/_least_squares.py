@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.backend import conversions
 from danlu.linalg._checks import adjoint, need_matrices, need_square
 from danlu.ops.registry import Array, operator, return_type, write_out
 from danlu.ops.rules import sum_to
@@ -92,7 +93,7 @@ def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None, out=None)
         limit = _limit(sizes, array.shape, _plain(atol), _plain(rtol))
     else:
         limit = np.asarray(_plain(tol))
-    made = wrap(np.asarray((sizes > limit[..., None]).sum(-1), dtype=np.int64))
+    made = wrap(conversions.as_array((sizes > limit[..., None]).sum(-1), dtype=np.int64))
     return made if out is None else write_out(out, made)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.autograd.grad_mode import state
-from danlu.backend import dtypes
+from danlu.backend import conversions, dtypes
 from danlu.kernels.fused.elementwise import call as on_all_threads
 from danlu.ops.messages import not_tensor, scalar_name, translated
 from danlu.ops.promotion import promoted_arrays
@@ -65,7 +65,7 @@ def unary(op):
         except TypeError as error:
             raise translated(op, (array,), error) from None
         if result.__class__ is not _ndarray:
-            result = np.asarray(result)
+            result = conversions.as_array(result)
         made = wrap(result)
         if differentiable:
             if input._view is not None:
@@ -122,7 +122,7 @@ def binary(op, dunder=False):
         else:
             return general(input, other, out=out)
         if result.__class__ is not _ndarray:
-            result = np.asarray(result)
+            result = conversions.as_array(result)
         made = wrap(result)
         if differentiable:
             if input._view is not None:
@@ -216,12 +216,12 @@ def general(op):
             many = False
         elif result.__class__ is tuple or result.__class__ is list:
             result = tuple(
-                [each if each.__class__ is _ndarray else np.asarray(each) for each in result]
+                [each if each.__class__ is _ndarray else conversions.as_array(each) for each in result]
             )
             made = tuple([wrap(each) for each in result])
             many = True
         else:
-            result = np.asarray(result)
+            result = conversions.as_array(result)
             made = wrap(result)
             many = False
         if is_view:
@@ -257,8 +257,8 @@ def general(op):
         nonlocal fn
         fn = function
 
-    if len(op.parameters) > 2 or not promote:  # others come here with what is not quick
-        op.users.append(use)
+    quick = len(op.parameters) > 2 or not promote  # others come here with what is not quick
+    (op.users if quick else op.plain_users).append(use)
     return call
 
 

@@ -1,14 +1,41 @@
-"""What the layer operators refuse, in one wording."""
+"""What operators refuse, in one wording, and how they look at values."""
 
 from __future__ import annotations
+
+from functools import wraps
 
 from danlu.backend.dtypes import of_array
 from danlu.ops.registry import scalar_name
 
-__all__ = ["require_classes", "require_floating", "require_reduction", "scalar_type"]
+__all__ = ["by_value", "require_classes", "require_floating", "require_reduction", "scalar_type"]
 
 REDUCTIONS = ("none", "mean", "sum")
 _CLASS_TYPES = {("i", 8), ("u", 1)}
+
+# Set by a trace: called with a look at values and its arguments; tells whether it took care of it.
+recorder = None
+
+
+def by_value(otherwise=None, raises=True):
+    """Mark a function that looks at values to refuse some, or to decide something by them.
+
+    A trace, which has no values, has it called at every run for what it raises, and goes on with
+    `otherwise`, which must fit all values.
+
+    Args:
+        raises: False if it raises nothing, so that a run need not call it.
+    """
+
+    def define(look):
+        @wraps(look)
+        def call(*args):
+            if recorder is not None and recorder(look, args, raises):
+                return otherwise
+            return look(*args)
+
+        return call
+
+    return define
 
 
 def scalar_type(array) -> str:

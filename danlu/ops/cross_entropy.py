@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.backend import conversions
 from danlu.kernels.fused import cross_entropy as kernels
-from danlu.ops.checks import require_classes, require_floating, require_reduction
+from danlu.ops.checks import by_value, require_classes, require_floating, require_reduction
 from danlu.ops.registry import Array, ns, operator
+from danlu.tensor import Tensor
 
 
 def class_rows(x):
@@ -47,6 +49,11 @@ def _check(input, target, weight, ignore_index):
             f"weight tensor should be defined either for all {classes} classes or no classes but "
             f"got weight tensor of shape: {list(weight.shape)}"
         )
+    return _some_may_be_ignored(target, classes, ignore_index)
+
+
+@by_value(otherwise=True)
+def _some_may_be_ignored(target, classes, ignore_index):
     # negative classes are huge as unsigned numbers: one reduction finds both ends
     unsigned = target if target.dtype.kind == "u" else target.view("u8")
     if unsigned.size and int(unsigned.max()) >= classes:
@@ -129,6 +136,11 @@ def _(g, log_probabilities):
     return g * ns(g).exp(log_probabilities), None
 
 
+@by_value(otherwise=True, raises=False)
+def _some(mask) -> bool:
+    return bool(mask.any())
+
+
 @operator(method=False, differentiable=False)
 def sample_shares(like: Array, target: Array, weight: Array | None, ignore_index, reduction):
     """The share of each sample in the loss: its class's weight, 0 if ignored, over their sum for a
@@ -136,8 +148,7 @@ def sample_shares(like: Array, target: Array, weight: Array | None, ignore_index
 
     One number where all shares are equal."""
     ignored = target == ignore_index
-    some_ignored = bool(ignored.any())
-    if weight is None and not some_ignored:
+    if weight is None and not _some(ignored):
         one = like.dtype.type(1)
         return one / like.dtype.type(target.size) if reduction == "mean" else one
     xp = ns(like)
@@ -216,8 +227,9 @@ def _(g, out1, out2, input, target, weight, ignore_index, reduction):
     grad = None
     if g_loss is not None:
         each = _per_sample(g_loss, rows, flat, weight, ignore_index, reduction)
-        if isinstance(each, (np.ndarray, np.generic)):
-            grad = kernels.cross_entropy_backward(rows, flat, largest, log_total, np.asarray(each))
+        if not isinstance(each, Tensor):
+            each = conversions.as_array(each)
+            grad = kernels.cross_entropy_backward(rows, flat, largest, log_total, each)
         else:
             if len(each.shape):
                 each = each.reshape((-1, 1))

@@ -53,9 +53,9 @@ def dropped(input, p, by_feature=False):
         drawn = machine.dropout(random.default_generator, array, p)
         if drawn is not None:
             return _multiplied(input, wrap(drawn[0]), drawn[1])
+    kind = array.dtype.type
     noise = keep_mask(array, p, feature_shape(array.shape) if by_feature else None)
-    noise /= array.dtype.type(1 - p)
-    return mul(input, wrap(noise))
+    return mul(input, wrap(noise * (kind(1) / kind(1 - p))))
 
 
 def alpha_dropped(input, p, by_feature=False):

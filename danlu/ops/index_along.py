@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.ops.checks import by_value
 from danlu.ops.indexing import assigned, check_positions, parsed, picked, picked_zeros
 from danlu.ops.inplace import publish_inplace
 from danlu.ops.parts import diagonal
@@ -29,6 +30,16 @@ def _(g, input_shape, index, dim):
     return picked_zeros.on(g, input_shape, (slice(None),) * dim + (index,))
 
 
+@by_value()
+def _check_range(positions, dim, size):
+    low, high = positions.min(), positions.max()
+    if low < 0 or high >= size:
+        raise IndexError(
+            f"index {int(low if low < 0 else high)} is out of bounds for dimension {dim} "
+            f"with size {size}"
+        )
+
+
 @composite(method=True)
 def index_select(input, dim, index, *, out=None):
     """The slices at `index` (a vector of positions) along `dim`.
@@ -41,13 +52,7 @@ def index_select(input, dim, index, *, out=None):
     if positions.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
     if positions.size:
-        size = input._array.shape[where] if input._array.ndim else 1
-        low, high = positions.min(), positions.max()
-        if low < 0 or high >= size:
-            raise IndexError(
-                f"index {int(low if low < 0 else high)} is out of bounds for dimension {where} "
-                f"with size {size}"
-            )
+        _check_range(positions, where, input._array.shape[where] if input._array.ndim else 1)
     if input._array.ndim == 0:
         made = _index_select(input.reshape(1), positions.reshape(-1), 0).reshape(())
         return made if out is None else write_out(out, made)
@@ -113,7 +118,8 @@ def index_fill(input, dim, index, value):
             f"{value._array.ndim} dimension(s)."
         )
     value = value.to(input.dtype)
-    positions = np.unique(positions)  # each filled once, also for the gradient of the value
+    if value.requires_grad:  # whose gradient counts each position once
+        positions = np.unique(positions)
     if input._array.ndim == 0:
         return assigned(input.reshape(1), value, (positions,), False).reshape(())
     return assigned(input, value, _along(dim, positions, input._array.ndim), False)

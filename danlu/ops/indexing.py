@@ -6,6 +6,7 @@ import numpy as np
 
 from danlu.autograd.grad_mode import state
 from danlu.backend import dtypes
+from danlu.ops.checks import by_value
 from danlu.ops.registry import NUMBERS, Array, operator, scalar_name
 from danlu.ops.rules import sum_to
 from danlu.tensor import (
@@ -122,6 +123,10 @@ def _index_array(item):
         ) from None
 
 
+def _is_array(item) -> bool:
+    return hasattr(item, "dtype")
+
+
 def _check_ranges(items, shape, used) -> None:
     """Masks must fit their dimensions; integer arrays must stay inside them."""
     dim = 0
@@ -130,7 +135,7 @@ def _check_ranges(items, shape, used) -> None:
             continue
         if item is Ellipsis:
             dim += len(shape) - used
-        elif isinstance(item, np.ndarray) and item.dtype == np.bool_:
+        elif _is_array(item) and item.dtype == np.bool_:
             if item.shape != shape[dim : dim + item.ndim]:
                 raise IndexError(
                     f"The shape of the mask {list(item.shape)} at index {dim} does not match the "
@@ -139,11 +144,12 @@ def _check_ranges(items, shape, used) -> None:
                 )
             dim += item.ndim
         else:
-            if isinstance(item, np.ndarray) and item.size:
+            if _is_array(item) and item.size:
                 check_positions(item, shape[dim], dim)
             dim += 1
 
 
+@by_value()
 def check_positions(positions, size, dim) -> None:
     low, high = positions.min(), positions.max()
     if low < -size or high >= size:
@@ -159,13 +165,13 @@ def in_two_steps(items):
     counts it as one of
     them, which moves the result's dimensions where something stands between.
     """
-    places = [i for i, e in enumerate(items) if e.__class__ is int or isinstance(e, np.ndarray)]
+    places = [i for i, e in enumerate(items) if e.__class__ is int or _is_array(e)]
     ints = [i for i in places if items[i].__class__ is int]
     if not ints or places[-1] - places[0] + 1 == len(places):
         return None
     view, rest = [], []
     for item in items:
-        if isinstance(item, np.ndarray):
+        if _is_array(item):
             view += [slice(None)] * (item.ndim if item.dtype == np.bool_ else 1)
             rest.append(item)
         else:
@@ -252,7 +258,7 @@ def _(g, input_shape, index):
 def picked_zeros(input: Array, shape, index):
     """Zeros of `shape` with `input` added at `index`: the gradient of a gather."""
     result = np.zeros(shape, input.dtype)
-    if all(not isinstance(each, np.ndarray) or each.dtype == np.bool_ for each in index):
+    if all(not _is_array(each) or each.dtype == np.bool_ for each in index):
         result[index] = input
     else:
         np.add.at(result, index, input)

@@ -81,7 +81,7 @@ def _updates(op, target, arrays, params) -> bool:
     was done."""
     if op.update is None or params not in ((), (1,)) or target.dtype.kind != "f":
         return False
-    if not target.flags.writeable or 0 in target.strides:
+    if target.__class__ is not np.ndarray or not target.flags.writeable or 0 in target.strides:
         return False
     others = arrays[1:]
     for each in others:
@@ -159,6 +159,11 @@ def in_place_call(op):
             _recorded(op, self, needs, tracked, arrays, params, originals)
         return self
 
+    def use(function):
+        nonlocal fn
+        fn = function
+
+    op.plain_users.append(use)
     call_inplace.__name__ = op.name + "_"
     call_inplace.__qualname__ = f"Tensor.{op.name}_"
     call_inplace.__doc__ = f"In-place version of `{op.name}`: writes the result into this tensor."

@@ -41,7 +41,7 @@ def _masked_fill(input: Array, value: Array, mask):
 @_masked_fill.vjp
 def _(needs, g, input_shape, mask):
     xp = ns(g)
-    m = mask if isinstance(g, np.ndarray) else wrap(mask)
+    m = wrap(mask) if isinstance(g, Tensor) else mask
     past = sum_to(xp.where(m, 0 * g, g), input_shape) if needs[0] else None
     return past, xp.where(m, g, 0 * g).sum() if needs[1] else None
 
@@ -102,7 +102,7 @@ def _where(input: Array, other: Array, condition):
 
 def _chosen(g, condition, keep):
     xp = ns(g)
-    c = condition if isinstance(g, np.ndarray) else wrap(condition)
+    c = wrap(condition) if isinstance(g, Tensor) else condition
     return xp.where(c, g, 0 * g) if keep else xp.where(c, 0 * g, g)
 
 

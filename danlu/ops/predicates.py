@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.backend import dtypes
+from danlu.backend import conversions, dtypes
 from danlu.ops.promotion import result_dtype
 from danlu.ops.registry import NUMBERS, composite, scalar_name
 from danlu.tensor import Tensor, wrap
@@ -118,12 +118,12 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     if equal_nan and a.dtype.kind in "fc":
         close = close | ((a != a) & (b != b))
     if a.dtype.kind == "b":
-        return wrap(np.asarray(close))
+        return wrap(conversions.as_array(close))
     if a.dtype.kind in "iu":
         a, b = a.astype(np.float64), b.astype(np.float64)
     distance = np.abs(a - b)
     allowed = atol + np.abs(rtol * b)
-    return wrap(np.asarray(close | (np.isfinite(distance) & (distance <= allowed))))
+    return wrap(conversions.as_array(close | (np.isfinite(distance) & (distance <= allowed))))
 
 
 @composite(method=True)

@@ -9,6 +9,9 @@ FUNCTIONS = {
     "amp": (
         "autocast get_autocast_dtype is_autocast_available is_autocast_enabled"
     ),
+    "compiler": (
+        "compile"
+    ),
     "func": (
         "vmap"
     ),

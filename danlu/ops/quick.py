@@ -13,7 +13,7 @@ from importlib import import_module
 
 from danlu.kernels.runtime import road
 
-__all__ = ["before_backward", "replace", "restore"]
+__all__ = ["before_backward", "bodies", "replace", "restore"]
 
 # Where the operators below are defined: they must exist before their bodies are replaced.
 _MODULES = ("activation", "binary", "linear", "loss", "matmul", "pointwise")
@@ -91,7 +91,9 @@ def _body(key: str):
 def _use(key: str, function) -> None:
     from danlu.ops.registry import REGISTRY
 
-    for use in REGISTRY[key].users:
+    op = REGISTRY[key]
+    bodies[op] = function
+    for use in op.users:
         use(function)
 
 
@@ -102,9 +104,12 @@ def restore() -> None:
         return
     for key in (*_LAYERS, *_ELEMENTWISE):
         _use(key, _body(key))
+    bodies.clear()
     for (module, attribute), function in _parts.items():
         setattr(import_module(module), attribute, function)
     _replaced = False
 
 
+# Operator -> the body that its users run, where that was replaced.
+bodies: dict = {}
 _parts: dict = {}

@@ -245,10 +245,8 @@ def normal(
         spread = std._array
         if spread.dtype.kind == "c":
             raise RuntimeError("normal expects standard deviation to be non-complex")
-        if spread.size and spread.min() < 0:
-            raise RuntimeError("normal expects all elements of std >= 0.0")
         if not of_mean:
-            mean = wrap(np.full_like(spread, number(mean, "normal", "mean"), shape=()))
+            mean = wrap(np.full((), number(mean, "normal", "mean"), spread.dtype))
         return normal_around(mean, std, 1.0, stream(generator), out=out)
     return normal_around(mean, None, number(std, "normal", "std"), stream(generator), out=out)
 

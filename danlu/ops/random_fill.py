@@ -170,13 +170,17 @@ def fill_bernoulli(array, p, generator):
     """Checked values of `bernoulli_` for an array; `p` is a number or an array that broadcasts to
     it."""
     kinds = FLOATS | INTEGERS | {"bool"}
-    if not isinstance(p, np.ndarray):
+    if isinstance(p, float):
         if not 0.0 <= p <= 1.0:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
         require_kind(array, kinds, "bernoulli_scalar_cpu_")
         return draws.bernoulli(generator, array.shape, array.dtype, p)
     require_kind(array, kinds, "bernoulli_tensor_cpu_self_")
     require_kind(p, FLOATS, "bernoulli_tensor_cpu_p_")
+    return _ones_of_probabilities(array, p, generator)
+
+
+def _ones_of_probabilities(array, p, generator):
     try:
         p = np.broadcast_to(p, array.shape)
     except ValueError:

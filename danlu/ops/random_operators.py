@@ -9,6 +9,7 @@ import numpy as np
 
 from danlu.backend import dtypes
 from danlu.backend import random as draws
+from danlu.ops.checks import by_value
 from danlu.ops.random_fill import (
     FLOATS,
     fill_bernoulli,
@@ -29,6 +30,7 @@ def normal_around(mean: Array, std: Array | None, scale, generator):
     """Standard normals times `std` (or the number `scale`) plus `mean`; neither gets a gradient."""
     shape = mean.shape
     if std is not None:
+        _require_spread(std)
         try:
             shape = np.broadcast_shapes(mean.shape, std.shape)
         except ValueError:
@@ -41,6 +43,12 @@ def normal_around(mean: Array, std: Array | None, scale, generator):
         np.multiply(values, std, out=values, casting="same_kind")
     values += mean
     return values
+
+
+@by_value()
+def _require_spread(std):
+    if std.size and std.min() < 0:
+        raise RuntimeError("normal expects all elements of std >= 0.0")
 
 
 @normal_around.vjp
@@ -100,9 +108,13 @@ def poisson(input: Array, generator=None):
         tensor([ 2.,  6., 49.])
     """
     require_kind(input, FLOATS, "poisson_cpu")
-    if not (input >= 0).all():
+    return _counts(input, stream(generator))
+
+
+def _counts(rates, generator):
+    if not (rates >= 0).all():
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-    return draws.poisson(stream(generator), input)
+    return draws.poisson(generator, rates)
 
 
 @poisson.vjp
@@ -147,6 +159,10 @@ def multinomial(input: Array, num_samples, replacement=False, *, generator=None)
             "cannot sample n_sample > prob_dist.size(-1) samples without replacement: "
             f"{samples} from {input.shape[-1]} classes"
         )
+    return _chosen(input, samples, bool(replacement), stream(generator))
+
+
+def _chosen(input, samples, replacement, generator):
     weights = np.atleast_2d(input)
     if not np.isfinite(weights).all() or not (weights >= 0).all():
         raise RuntimeError(
@@ -155,5 +171,5 @@ def multinomial(input: Array, num_samples, replacement=False, *, generator=None)
         )
     if (weights.sum(axis=-1) == 0).any():
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    chosen = draws.multinomial(stream(generator), weights, samples, bool(replacement))
+    chosen = draws.multinomial(generator, weights, samples, replacement)
     return chosen[0] if input.ndim == 1 else chosen

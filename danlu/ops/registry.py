@@ -21,9 +21,12 @@ from danlu.ops.return_types import return_type
 from danlu.ops.rules import Plan, node_class
 from danlu.tensor import Tensor, publish_method, wrap
 
-__all__ = ["REGISTRY", "Array", "Arrays", "Operator", "composite", "ns", "operator"]
+__all__ = ["OPERATORS", "REGISTRY", "Array", "Arrays", "Operator", "composite", "ns", "operator"]
 
 REGISTRY: dict[str, Operator] = {}
+# Every operator, also where a later one took its name; `watchers` are called with new ones.
+OPERATORS: list[Operator] = []
+watchers: list = []
 
 # Annotations of an operator's tensor parameters; they say nothing more than that.
 Array = np.ndarray
@@ -59,7 +62,7 @@ class Operator:
 
     __slots__ = (
         "call", "defaults", "differentiable", "fn", "general", "is_list", "joint", "keyword_only",
-        "name", "node", "node_name", "optional", "parameters", "per_input", "plans",
+        "name", "node", "node_name", "optional", "parameters", "per_input", "plain_users", "plans",
         "promote", "returns", "space", "tails", "tensors", "to_float", "ufunc", "update", "users",
         "view",
     )  # fmt: skip
@@ -97,6 +100,7 @@ class Operator:
         self.ufunc = self.update = None
         # setters of the body that the public functions run; ops/quick.py puts machine code there
         self.users: list = []
+        self.plain_users: list = []  # of those that machine code is not put into
         self.tails = self._tails()
 
     def _tails(self) -> dict:
@@ -245,6 +249,9 @@ def operator(
             call.inplace = in_place_call(op)
             if method:
                 publish_method(op.name + "_", call.inplace)
+        OPERATORS.append(op)
+        for watch in watchers:
+            watch(op)
         return call
 
     return define if fn is None else define(fn)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.ops.checks import by_value
 from danlu.ops.indexing import getitem_zeros
 from danlu.ops.inplace import publish_inplace
 from danlu.ops.reduction import axis
@@ -61,7 +62,11 @@ def _check(name, shape, index, dim, src=None):
             f"Size does not match at dimension {dim} expected index {list(index.shape)} to be no "
             f"larger than self {list(shape)} apart from dimension {dim}"
         )
-    size = shape[dim] if shape else 1
+    _check_range(index, dim, shape[dim] if shape else 1)
+
+
+@by_value()
+def _check_range(index, dim, size):
     low, high = index.min(), index.max()
     if low < 0 or high >= size:
         raise RuntimeError(
@@ -303,6 +308,11 @@ def gather(input, dim, index, *, sparse_grad=False, out=None):
     return made if out is None else write_out(out, made)
 
 
+@by_value(otherwise=True, raises=False)
+def _counts_from_end(index) -> bool:
+    return bool((index < 0).any())
+
+
 @composite(method=True)
 def take_along_dim(input, indices, dim=None, *, out=None):
     """The elements at `indices` along `dim` (of the flattened tensor if None), broadcast against
@@ -312,7 +322,7 @@ def take_along_dim(input, indices, dim=None, *, out=None):
         return gather(input.reshape(-1), 0, indices.reshape(-1), out=out)
     where = axis(dim, input._array.ndim)
     size = input._array.shape[where] if input._array.ndim else 1
-    if (indices._array < 0).any():
+    if _counts_from_end(indices._array):
         indices = wrap(np.where(indices._array < 0, indices._array + size, indices._array))
     own, other = list(input._array.shape), list(indices._array.shape)
     if len(own) != len(other):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.backend import conversions
+from danlu.ops.checks import by_value
 from danlu.ops.extremes import sort_key, spread
 from danlu.ops.reduction import axis
 from danlu.ops.registry import Array, composite, operator, return_type, write_out
@@ -130,6 +132,12 @@ def kthvalue(input, k, dim=-1, keepdim=False, *, out=None):
 _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
+@by_value()
+def _check_quantiles(q, name):
+    if np.any((q < 0) | (q > 1)):
+        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+
+
 def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan, out):
     if interpolation not in _INTERPOLATIONS:
         raise RuntimeError(
@@ -148,8 +156,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan, out):
         )
     if q._array.dtype != input._array.dtype:
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
-    if np.any((q._array < 0) | (q._array > 1)):
-        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+    _check_quantiles(q._array, name)
     original = input._array.ndim
     if dim is None:
         input, where = input.reshape(-1), 0
@@ -236,8 +243,12 @@ def histc(input, bins=100, min=0, max=0, *, out=None):
     """
     if bins <= 0:
         raise RuntimeError("torch.histc(): bins must be > 0")
-    array = input._array
-    low, high = float(min), float(max)
+    made = _counts(input, bins, float(min), float(max))
+    return made if out is None else write_out(out, made)
+
+
+@operator(method=False, differentiable=False)
+def _counts(array: Array, bins, low, high):
     if low == high and array.size:
         low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -248,8 +259,7 @@ def histc(input, bins=100, min=0, max=0, *, out=None):
         low, high = low - 1, high + 1
     inside = array[(array >= low) & (array <= high)].astype(np.float64)
     places = np.minimum(((inside - low) * bins / (high - low)).astype(np.int64), bins - 1)
-    made = wrap(np.bincount(places, minlength=bins).astype(array.dtype))
-    return made if out is None else write_out(out, made)
+    return np.bincount(places, minlength=bins).astype(array.dtype)
 
 
 _histogram_pair = return_type("histogram", ("hist", "bin_edges"))
@@ -296,7 +306,7 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None
     """Which elements are among the test elements."""
     a = elements._array if isinstance(elements, Tensor) else np.asarray(elements)
     b = test_elements._array if isinstance(test_elements, Tensor) else np.asarray(test_elements)
-    made = wrap(np.asarray(np.isin(a, b, assume_unique=assume_unique, invert=invert)))
+    made = wrap(conversions.as_array(np.isin(a, b, assume_unique=assume_unique, invert=invert)))
     return made if out is None else write_out(out, made)
 
 
@@ -339,7 +349,7 @@ def searchsorted(
         flat = values.reshape(count, values.shape[-1])
         rows = [np.searchsorted(k, v, where) for k, v in zip(flat_keys, flat)]
         found = np.stack(rows).reshape(values.shape) if rows else np.zeros(values.shape, np.int64)
-    made = wrap(np.asarray(found, dtype=np.int32 if out_int32 else np.int64))
+    made = wrap(conversions.as_array(found, dtype=np.int32 if out_int32 else np.int64))
     return made if out is None else write_out(out, made)
 
 

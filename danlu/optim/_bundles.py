@@ -14,6 +14,9 @@ from danlu.kernels import optimizers
 from danlu.ops.registry import ns
 from danlu.tensor import Tensor, wrap
 
+# Above this size the two extra copies of a joint update cost more than the calls that it saves.
+JOINT_SIZE = 4096
+
 
 class Members:
     """Parameters with their state, and whether both are still what they were.
@@ -248,11 +251,26 @@ class FusedBundle(Members):
         for name in scalars:
             flat = ns(self._arrays[0]).empty(len(params), entries[0][name]._array.dtype)
             self._take_over(name, flat, self._numbers(flat))
+        self._join_small()
         states = [[entry[name]._array for name in names] for entry in entries]
         for place, name in enumerate(names):
             self.state[name] = [row[place] for row in states]
         self.tables = optimizers.tables(self._arrays, states)
         self._remember_state()
+
+    def _join_small(self) -> None:
+        """Put the state of small parameters into one flat array for each name: a compiled step
+        updates them as one."""
+        small = [
+            entry for array, entry in zip(self._arrays, self._entries) if array.size <= JOINT_SIZE
+        ]
+        for name in self.names if len(small) > 1 else ():
+            arrays = [entry[name]._array for entry in small]
+            flat, start = ns(arrays[0]).concatenate([array.reshape(-1) for array in arrays]), 0
+            for entry, array in zip(small, arrays):
+                stop = start + array.size
+                entry[name]._array = flat[start:stop].reshape(array.shape)
+                start = stop
 
     def gradients(self) -> list:
         """The gradients as the code reads them, which checks nothing: C-contiguous, of the

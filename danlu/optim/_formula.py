@@ -12,12 +12,9 @@ from operator import is_
 from danlu.autograd.grad_mode import enable_grad
 from danlu.kernels import optimizers
 from danlu.ops.registry import ns
-from danlu.optim._bundles import Bundle, FusedBundle
+from danlu.optim._bundles import JOINT_SIZE, Bundle, FusedBundle
 from danlu.optim.optimizer import Optimizer, hooked
 from danlu.tensor import Tensor, wrap
-
-# Above this size the two extra copies of a joint update cost more than the calls that it saves.
-JOINT_SIZE = 4096
 
 _DIFFERENTIABLE = (
     "{name} was made with differentiable=True and got a gradient that has a history itself, but "
@@ -223,8 +220,10 @@ class FormulaOptimizer(Optimizer):
         """A number of the state, as an array; float64 only if that is the default dtype."""
         import danlu
 
-        double = danlu.get_default_dtype() is danlu.float64
-        return ns(like).asarray(value, dtype="float64" if double else "float32")
+        dtype = "float64" if danlu.get_default_dtype() is danlu.float64 else "float32"
+        # a number of a compiled step is known at run time alone, and rounds itself then
+        rounded = getattr(value, "rounded", None)
+        return ns(like).asarray(value, dtype=dtype) if rounded is None else rounded(dtype)
 
 
 def _fits(array, entry: dict, names: tuple) -> bool:

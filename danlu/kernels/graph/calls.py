@@ -11,14 +11,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from math import isfinite
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from danlu.kernels.graph import views
+from danlu.kernels.graph.library import outcome
 from danlu.kernels.graph.nodes import Graph, Node, Unsupported
 from danlu.kernels.graph.traced import Traced
 
-__all__ = ["Call", "Operand", "call_out", "fresh", "named", "settled", "text_of"]
+__all__ = [
+    "Call", "Operand", "call_out", "effect", "fresh", "named", "settled", "text_of", "varies",
+]  # fmt: skip
 
 
 class Operand(NamedTuple):
@@ -40,6 +45,8 @@ class Call(NamedTuple):
         args, kwargs: the arguments, with `Operand`s for values of the graph.
         many: whether the function returns several arrays.
         is_fresh: whether its results are new arrays, and always of the same shapes and dtypes.
+        effect: whether it does something besides: such calls are all made, in their order, also
+            where nothing needs their results.
     """
 
     function: Callable
@@ -48,6 +55,7 @@ class Call(NamedTuple):
     kwargs: dict[str, Any]
     many: bool
     is_fresh: bool
+    effect: bool = False
 
 
 def call_out(graph: Graph, function, args, kwargs, name="", is_fresh=False):
@@ -70,24 +78,127 @@ def call_out(graph: Graph, function, args, kwargs, name="", is_fresh=False):
         raise Unsupported(f"{name} with an output")
     operands: list[Traced] = []
     args, kwargs = _template(tuple(args), operands), _template(dict(kwargs), operands)
+    result, arrays, looked_at = _outcome(function, name, args, kwargs, operands)
+    many = isinstance(result, (tuple, list))
+    is_fresh = is_fresh and not any(looked_at)
+    graph.externs.append(Call(function, name, args, kwargs, many, is_fresh))
+    nodes = tuple(each.node for each in operands)
+    first = next(each for each in arrays if each is not None)
+    node = graph.make("extern", nodes, first.dtype, first.shape, len(graph.externs) - 1)
+    made: list[Traced | None] = []
+    for number, (array, seen) in enumerate(zip(arrays, looked_at, strict=True)):
+        one = node
+        if array is None:
+            made.append(None)
+            continue
+        if many:
+            one = graph.make("result", (node,), array.dtype, array.shape, number)
+        made.append(views.opaque(operands[seen[0]], one) if seen else Traced(graph, one))
+    if not many:
+        return made[0]
+    return type(result)(*made) if hasattr(result, "_fields") else type(result)(made)
+
+
+def effect(graph: Graph, function, args, shape, dtype, name="") -> Traced:
+    """Record a call that changes something, such as a generator's state: no trace makes it.
+
+    Args:
+        args: arguments, some of them traced.
+        shape, dtype: of the new array that it returns.
+    """
+    operands: list[Traced] = []
+    template = _template(tuple(args), operands)
+    name = name or getattr(function, "__name__", "call")
+    graph.externs.append(Call(function, name, template, {}, False, True, effect=True))
+    nodes, number = tuple(each.node for each in operands), len(graph.externs) - 1
+    return Traced(graph, graph.make("extern", nodes, np.dtype(dtype), tuple(shape), number))
+
+
+def varies(function, args, kwargs, made) -> bool:
+    """Whether a call that has no error on zeros gives results of other shapes than the traced ones
+    `made` for other values."""
+    operands: list[Traced] = []
+    args, kwargs = _template(tuple(args), operands), _template(dict(kwargs), operands)
+    samples = [_counted(each) for each in operands]
+    try:
+        result = _tried(function, "", args, kwargs, samples)
+    except Unsupported:
+        return True
+    results, expected = (
+        each if isinstance(each, (tuple, list)) else [each] for each in (result, made)
+    )
+    return [np.shape(each) for each in results] != [each.shape for each in expected]
+
+
+def _counted(operand):
+    counted = (np.arange(operand.size) % 2 if operand.dtype.kind in "iub" else
+               np.arange(operand.size)).reshape(operand.shape)  # fmt: skip
+    return counted.item() if operand.weak else _read_only(counted.astype(operand.dtype))
+
+
+def _outcome(function, name, args, kwargs, operands):
+    """What a call returns, its arrays (None for None), and for each the numbers of the
+    operands it looks at."""
+    stated = outcome(function, filled(args, operands), filled(kwargs, operands))
+    if isinstance(stated, list):
+        arrays = [None if each is None else _stand_in(*each[:2]) for each in stated]
+        return tuple(arrays), arrays, [[]] * len(arrays)
+    if stated is not None:
+        return None, [_stand_in(*stated[:2])], [[]]
+    key = _key_of(function, args, kwargs, operands)
+    if key in _seen:
+        kind, described, looked_at = _seen[key]
+        arrays = [_stand_in(*each) for each in described]
+        return kind and kind(arrays), arrays, looked_at
     samples = [_zero(each) for each in operands]
     result = _tried(function, name, args, kwargs, samples)
     many = isinstance(result, (tuple, list))
     arrays = [_as_array(each, name) for each in (result if many else [result])]
-    looked_at = [_looked_at(array, operands, samples) for array in arrays]
-    is_fresh = is_fresh and not any(looked_at)
-    graph.externs.append(Call(function, name, args, kwargs, many, is_fresh))
-    nodes, first = tuple(each.node for each in operands), arrays[0]
-    node = graph.make("extern", nodes, first.dtype, first.shape, len(graph.externs) - 1)
-    made = []
-    for number, (array, seen) in enumerate(zip(arrays, looked_at, strict=True)):
-        one = node
-        if many:
-            one = graph.make("result", (node,), array.dtype, array.shape, number)
-        made.append(seen[0]._shares(one) if seen else Traced(graph, one))
-    if not many:
-        return made[0]
-    return type(result)(*made) if hasattr(result, "_fields") else type(result)(made)
+    looked_at = [_looked_at(array, samples) for array in arrays]
+    if key is not None and not hasattr(result, "_fields"):
+        if len(_seen) >= _MOST_SEEN:
+            _seen.clear()
+        described = [(each.shape, each.dtype) for each in arrays]
+        _seen[key] = (type(result) if many else None, described, looked_at)
+    return result, arrays, looked_at
+
+
+# what functions returned for zeros, by function, shapes and dtypes, and the other arguments
+_seen: dict[tuple, tuple] = {}
+_MOST_SEEN = 4096
+
+
+def _key_of(function, args, kwargs, operands):
+    """What the outcome of a call depends on; None where that is not known."""
+    if isinstance(function, BuiltinFunctionType):  # `np.add.reduce`, but no method of an array
+        if not isinstance(function.__self__, (np.ufunc, ModuleType)):
+            return None
+    elif isinstance(function, FunctionType):
+        if function.__closure__ and not hasattr(function, "__wrapped__"):
+            return None
+    elif not isinstance(function, (np.ufunc, type(np.sort))) and not hasattr(function, "of_shapes"):
+        return None
+    kinds = tuple((each.shape, each.dtype, each.weak) for each in operands)
+    key = (function, kinds, _typed(args), _typed(kwargs))
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _typed(value):
+    """A value that differs from equal ones of another type."""
+    if type(value) in (list, tuple):
+        return type(value), tuple(map(_typed, value))
+    if type(value) is dict:
+        return dict, tuple((key, _typed(each)) for key, each in value.items())
+    return type(value), repr(value) if type(value) is float else value
+
+
+def _stand_in(shape, dtype) -> np.ndarray:
+    """An array of a shape without memory for it."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def _template(value, operands):
@@ -99,7 +210,8 @@ def _template(value, operands):
         return type(value)(_template(each, operands) for each in value)
     if type(value) is dict:
         return {key: _template(each, operands) for key, each in value.items()}
-    return value
+    # the trace keeps what an array holds now
+    return value.copy() if type(value) is np.ndarray and value.flags.writeable else value
 
 
 def filled(template, values):
@@ -132,10 +244,10 @@ def _identity(sample):
     return _read_only(made.copy())
 
 
-def _looked_at(array, operands, samples) -> list[Traced]:
-    """The operands whose memory a result looks at."""
+def _looked_at(array, samples) -> list[int]:
+    """The numbers of the operands whose memory a result looks at."""
     return [
-        operand for operand, sample in zip(operands, samples, strict=True)
+        number for number, sample in enumerate(samples)
         if isinstance(sample, np.ndarray) and np.may_share_memory(sample, array)
     ]  # fmt: skip
 
@@ -146,7 +258,7 @@ def _tried(function, name, args, kwargs, samples):
         try:
             try:
                 return function(*filled(args, samples), **filled(kwargs, samples))
-            except np.linalg.LinAlgError:
+            except (np.linalg.LinAlgError, RuntimeError):
                 samples[:] = [_identity(each) for each in samples]
                 return function(*filled(args, samples), **filled(kwargs, samples))
         except Exception as error:

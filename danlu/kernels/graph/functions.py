@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from danlu.kernels.graph import indexing, operations
+from danlu.kernels.graph import indexing, operations, views
 from danlu.kernels.graph.calls import call_out
-from danlu.kernels.graph.nodes import Unsupported, View
+from danlu.kernels.graph.compositions import COMPOSITIONS
+from danlu.kernels.graph.nodes import ShapeByValue, Unsupported, View
 from danlu.kernels.graph.traced import Traced, apply, convert, lift, reduce, reshape, transpose
 from danlu.kernels.matmul import matmul
 
 __all__ = ["accumulate", "call_function", "call_ufunc", "random_words", "special"]
+
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 # functions with a graph of their own
 _KNOWN: dict = {}
@@ -40,7 +45,7 @@ def call_function(graph, function, args, kwargs):
                  for x in args]  # fmt: skip
         return function(*empty, **kwargs)
     if function in _BY_VALUE:
-        raise Unsupported(function.__name__)
+        raise ShapeByValue(f"{function.__name__}, whose result has a shape by value")
     known = _KNOWN.get(function)
     if known is not None:
         try:
@@ -61,12 +66,19 @@ def call_ufunc(graph, ufunc, method, inputs, kwargs):
             return apply(graph, ufunc, inputs)
     except (Unsupported, TypeError):
         pass
+    composed = COMPOSITIONS.get(ufunc)
+    if composed is not None and method == "__call__" and not kwargs and _all_floats(inputs):
+        return composed(*inputs)
     if "where" in kwargs:
         raise Unsupported(f"{ufunc.__name__} with where")
     if method == "__call__":
         return call_out(graph, ufunc, inputs, kwargs)
     name = f"{ufunc.__name__}_{method}"
     return call_out(graph, getattr(ufunc, method), inputs, kwargs, name)
+
+
+def _all_floats(inputs) -> bool:
+    return all(getattr(each, "dtype", _FLOAT64) in (_FLOAT32, _FLOAT64) for each in inputs)
 
 
 def accumulate(graph, ufunc, target, indices, *values) -> None:
@@ -137,8 +149,8 @@ def _min(graph, x, axis=None, out=None, keepdims=False):
 
 
 @_stands_for(np.reshape)
-def _reshape(graph, x, shape):
-    return x.reshape(shape)
+def _reshape(graph, x, shape, *, copy=None):
+    return x.reshape(shape, copy=copy)
 
 
 @_stands_for(np.ravel)
@@ -170,10 +182,8 @@ def _squeeze(graph, x, axis=None):
 
 @_stands_for(np.broadcast_to)
 def _broadcast_to(graph, x, shape):
-    x = lift(graph, x)
-    if x.node.op == "leaf":
-        return x.look_at(View(f"broadcast {shape}", lambda array: np.broadcast_to(array, shape)))
-    return Traced(graph, graph.make("copy", (x.node,), x.dtype, tuple(shape)))
+    shape = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+    return views.looked(lift(graph, x), views.Step("broadcast", shape))
 
 
 @_stands_for(np.zeros_like)

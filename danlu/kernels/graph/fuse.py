@@ -16,10 +16,12 @@ Results of the latter two exist only after the nest.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import defaultdict
 from math import prod
 
 from danlu.kernels.graph.nodes import ELSEWHERE, SOURCES, Graph, Node, is_elementwise
-from danlu.kernels.graph.simplify import live
+from danlu.kernels.graph.simplify import effects, live
 
 __all__ = ["COSTS", "Nest", "cost", "fuse"]
 
@@ -94,12 +96,13 @@ class _Fusion:
         self.steps: list[Nest | Node] = []
         self.place: dict[Node, int] = {}
         self.repeated: dict[Node, int] = {}  # cheap functions of sources -> cost of computing them
+        self.nests: dict[tuple, list[int]] = defaultdict(list)  # by the shapes of domain and rows
 
     def run(self) -> list[Nest | Node]:
         nodes = live(self.graph, self.wanted)
         inner = _inner_reductions(nodes)
         self.stored = {*self.wanted, *_read_from_memory(nodes)}
-        for node in _order(nodes, inner):
+        for node in _order(nodes, inner, set(effects(self.graph))):
             if node.op not in SOURCES and not self._repeats(node):
                 self._put(node, node in inner)
         self._spread()
@@ -141,18 +144,33 @@ class _Fusion:
             if arg in self.place:
                 first = max(first, self._after(arg, node))
         if node.op not in ELSEWHERE:
-            for number in range(first, len(self.steps)):
-                step = self.steps[number]
-                if isinstance(step, Nest) and self._joins(step, node, is_inner):
+            for number in self._candidates(node, first):
+                if self._joins_at(number, node, is_inner):
                     self.place[node] = number
                     return
-        self.place[node] = len(self.steps)
+        number = self.place[node] = len(self.steps)
         if node.op in ELSEWHERE:
             self.steps.append(node)
             return
         nest = Nest(node.args[0].shape if node.op == "reduce" else node.shape)
         self.steps.append(nest)
-        self._joins(nest, node, is_inner)
+        self.nests[nest.domain].append(number)
+        self._joins_at(number, node, is_inner)
+
+    def _candidates(self, node, first) -> list[int]:
+        """The nests from a step on whose domain or rows are as large as a node or what it reads."""
+        found = self.nests[node.shape]
+        if node.op in ("reduce", "gather") and node.args[0].shape != node.shape:
+            found = sorted({*found, *self.nests[node.args[0].shape]})
+        return found[bisect_left(found, first) :]
+
+    def _joins_at(self, number, node, is_inner) -> bool:
+        nest: Nest = self.steps[number]  # type: ignore[assignment]
+        had_rows = nest.columns is not None
+        joins = self._joins(nest, node, is_inner)
+        if nest.columns is not None and not had_rows and nest.row_shape != nest.domain:
+            insort(self.nests[nest.row_shape], number)
+        return joins
 
     def _after(self, arg, node) -> int:
         """The first step that can use a value."""
@@ -232,25 +250,34 @@ class _Fusion:
     def _sink(self) -> None:
         """Compute small elementwise values again where they are used, instead of storing them."""
         wanted = set(self.wanted)
+        readers: dict[Node, dict[int, bool]] = defaultdict(dict)  # steps, and whether they gather
+        for number, step in enumerate(self.steps):
+            for node in [step] if isinstance(step, Node) else step.members:
+                _note(readers, node, number)
         for number, step in enumerate(self.steps):
             if isinstance(step, Node) or step.kinds or not wanted.isdisjoint(step.members):
                 continue
-            users = self._users(step, number)
-            if all(isinstance(user, Nest) and _may_repeat(step, user) for user in users):
-                for user in users:
-                    user.members = {**step.members, **user.members}
+            users: dict[int, bool] = {}
+            for member in step.members:
+                for other, gathers in readers[member].items():
+                    if other > number:
+                        users[other] = users.get(other, False) or gathers
+            nests = [self.steps[other] for other, gathers in users.items() if not gathers]
+            if len(nests) < len(users):
+                continue
+            if all(isinstance(user, Nest) and _may_repeat(step, user) for user in nests):
+                for other in users:
+                    user = self.steps[other]
+                    user.members = {**step.members, **user.members}  # type: ignore[union-attr]
+                    for member in step.members:
+                        _note(readers, member, other)
                 step.members = {}
 
-    def _users(self, step, number):
-        found = []
-        for other in self.steps[number + 1 :]:
-            nodes = [other] if isinstance(other, Node) else other.members
-            if any(arg in step.members for node in nodes for arg in node.args):
-                gathered = any(
-                    node.op == "gather" and node.args[0] in step.members for node in nodes
-                )
-                found.append(None if gathered else other)
-        return found
+
+def _note(readers, node, number) -> None:
+    for place, arg in enumerate(node.args):
+        gathers = node.op == "gather" and place == 0
+        readers[arg][number] = readers[arg].get(number, False) or gathers
 
 
 def _may_repeat(step, user) -> bool:
@@ -287,22 +314,32 @@ def _inner_reductions(nodes) -> set:
     return found
 
 
-def _order(nodes, inner) -> list[Node]:
+def _order(nodes, inner, in_order) -> list[Node]:
     """The nodes with the other reductions, and what needs them, put off: the axes that a nest
-    reduces are chosen by those that it must finish within a row."""
+    reduces are chosen by those that it must finish within a row. Effects keep their order."""
     ordered: list[Node] = []
     waiting = list(nodes)
     while waiting:
-        late: set[Node] = set()
-        for node in waiting:
-            ends = node.op == "reduce" and node not in inner
-            if ends or any(arg in late for arg in node.args):
-                late.add(node)
+        ends = {node for node in waiting if node.op == "reduce" and node not in inner}
+        late = _put_off(waiting, ends, set(), in_order)
         if len(late) == len(waiting):  # everything waits for a reduction that ends: take those
-            late = {node for node in waiting if any(arg in late for arg in node.args)}
+            late = _put_off(waiting, set(), late, in_order)
         ordered += [node for node in waiting if node not in late]
         waiting = [node for node in waiting if node in late]
     return ordered
+
+
+def _put_off(waiting, late, missing, in_order) -> set[Node]:
+    """The late nodes with all that must come after them, or needs one of the missing."""
+    late, held = set(late), False
+    for node in waiting:
+        if node not in late:
+            needs = any(arg in late or arg in missing for arg in node.args)
+            if not needs and not (held and node in in_order):
+                continue
+            late.add(node)
+        held = held or node in in_order
+    return late
 
 
 def fuse(graph: Graph, wanted: list[Node]) -> list[Nest | Node]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from danlu.kernels.embedding import sum_rows
 from danlu.kernels.graph.calls import call_out
-from danlu.kernels.graph.nodes import Unsupported
+from danlu.kernels.graph.nodes import ShapeByValue, Unsupported
 from danlu.kernels.graph.traced import Traced, apply, convert, lift, reshape
 
 __all__ = ["accumulated", "gather", "largest_at", "picked", "put_along_axis", "updated"]
@@ -24,7 +24,7 @@ def picked(x: Traced, index) -> Traced:
         return reshape(gather(x, columns, 1), x.shape[:1])
     parts = index if isinstance(index, tuple) else (index,)
     if any(getattr(each, "dtype", None) == _BOOL for each in parts):
-        raise Unsupported("a boolean index, whose result has a shape by value")
+        raise ShapeByValue("a boolean index, whose result has a shape by value")
     return call_out(x.graph, operator.getitem, (x, index), {}, "getitem")
 
 

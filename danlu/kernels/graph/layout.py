@@ -4,6 +4,7 @@ vectors lie, and how the work is cut into tasks.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from danlu.kernels.graph.fuse import COSTS, FEW_ROWS, LARGE, Nest, cost
 from danlu.kernels.graph.nodes import Leaf, Node, number_of
 from danlu.kernels.graph.program import ROW_BLOCK, Access, Op, Program, Sum
+from danlu.kernels.graph.storage import dtype_name
 
 __all__ = ["Laid", "Sums", "lay_out"]
 
@@ -20,6 +22,8 @@ __all__ = ["Laid", "Sums", "lay_out"]
 GRAIN = 1 << 16
 MOST_TASKS = 64
 MOST_SUMS = 16  # tasks of nests whose sums are added up over tasks at the end
+# Columns below which vectors of rows are better filled, where no array is dense along either.
+SHORT_ROW = 32
 # bytes that unmasked vectors may touch behind the last kept value of a row
 PADDING = 512
 # additions from which on a value that a later pass needs is kept instead of computed again
@@ -261,6 +265,8 @@ class _Layout:
         full = [walk for walk in self.walks if walk.strides[row] and walk.strides[column]]
         along_rows = sum(walk.strides[row] == 1 for walk in full)
         along_columns = sum(walk.strides[column] == 1 for walk in full)
+        if along_columns == 0 and prod(self.lengths) < SHORT_ROW and self.extents[-1] >= ROW_BLOCK:
+            return "row"
         return "row" if along_rows > along_columns else "column"
 
     def _crosses(self, walk) -> bool:
@@ -277,7 +283,7 @@ class _Layout:
         elif stride not in (0, 1):
             stride = 2
         return Access(
-            walk.pointer, walk.dtype.name,
+            walk.pointer, dtype_name(walk.dtype),
             tuple(walk.strides[axes[-1]] != 0 for axes in self.rows),
             tuple(bool(axes) and walk.strides[axes[-1]] != 0 for axes in self.columns),
             stride,
@@ -376,7 +382,9 @@ class _Layout:
                 else:
                     info = node.info
             stage = max([ops[arg].stage for arg in args], default=0) + (name == "reduce")
-            ops.append(Op(name, node.dtype.name, args, info, access, *self.levels[node], stage))
+            ops.append(
+                Op(name, dtype_name(node.dtype), args, info, access, *self.levels[node], stage)
+            )
         return tuple(ops)
 
     def _is_count(self, node) -> bool:
@@ -384,9 +392,7 @@ class _Layout:
         program is to serve all shapes."""
         if node.dtype.kind != "f":
             return False
-        as_type = node.dtype.type
-        number = as_type(number_of(node))
-        return any(number in (as_type(n), as_type(1 / n)) for n in self.counts)
+        return node.dtype.type(number_of(node)) in _quotients(node.dtype, frozenset(self.counts))
 
     def _sums(self) -> dict[Node, Sum]:
         """The reductions whose results come after the nest."""
@@ -394,7 +400,7 @@ class _Layout:
         for node in self.nodes:
             if self.nest.ends(node):
                 source = self.number[self.nest.inner.get(node, node.args[0])]
-                found[node] = Sum(source, node.info[0], node.dtype.name, self._pointer(node))
+                found[node] = Sum(source, node.info[0], dtype_name(node.dtype), self._pointer(node))
         return found
 
     def _described(self, each: Sum, tasks: int) -> Sums:
@@ -403,6 +409,12 @@ class _Layout:
             loops = []
         axes = tuple(axis for group in loops for axis in group)
         return Sums(each.kind, tasks, axes, tuple(self.domain[axis] for axis in axes))
+
+
+@lru_cache
+def _quotients(dtype, counts):
+    """Numbers of elements, and their inverses."""
+    return {dtype.type(each) for count in counts for each in (count, 1 / count)}
 
 
 def _word_numbers(shape) -> tuple[int, ...]:

@@ -26,8 +26,8 @@ from typing import NamedTuple
 import numpy as np
 
 __all__ = [
-    "ELSEWHERE", "SOURCES", "VIEWS", "Graph", "Leaf", "Node", "Slot", "Unsupported", "View",
-    "is_elementwise", "number_of", "overlap", "window",
+    "ELSEWHERE", "SOURCES", "VIEWS", "Graph", "Leaf", "Node", "ShapeByValue", "Slot", "Unsupported",
+    "View", "is_elementwise", "number_of", "overlap", "window",
 ]  # fmt: skip
 
 SOURCES = frozenset(("leaf", "scalar", "constant", "iota"))
@@ -40,6 +40,10 @@ _OF_OTHERS = frozenset(("reduce", "gather", "random_words"))
 
 class Unsupported(Exception):
     """The traced code does something that is left to NumPy."""
+
+
+class ShapeByValue(Unsupported):
+    """The shape of a result depends on values."""
 
 
 class Slot(NamedTuple):
@@ -161,6 +165,8 @@ class Graph:
             part = look(whole)
         except ValueError:  # reshape(copy=False)
             return None
+        if not isinstance(part, np.ndarray) or part.base is None:
+            raise Unsupported("a copy in the place of a view")
         moved = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
         found = Leaf(slot, offset + moved // item, tuple(each // item for each in part.strides))
         return self.make("leaf", (), leaf.dtype, part.shape, found)

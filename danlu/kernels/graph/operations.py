@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from danlu.kernels.codegen import coefficients, narrow, vector_math
@@ -51,6 +53,7 @@ def dtype_named(name: str) -> np.dtype:
     return np.dtype(name)
 
 
+@cache
 def load_type(dtype: str) -> Type:
     """An element in memory; narrow floats as their bits."""
     return I16 if dtype in _NARROW else of_dtype(dtype_named(dtype))

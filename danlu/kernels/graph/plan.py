@@ -10,15 +10,18 @@ A launch is a small Python function written for one signature. Its text is the p
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from danlu.kernels.graph import operations
-from danlu.kernels.graph.calls import fresh, named, settled, text_of
+from danlu.kernels.graph.calls import filled, fresh, named, settled, text_of
 from danlu.kernels.graph.fuse import Nest, fuse
-from danlu.kernels.graph.layout import Laid, lay_out
+from danlu.kernels.graph.layout import Laid, Sums, lay_out
+from danlu.kernels.graph.library import outcome
 from danlu.kernels.graph.nodes import (
     ELSEWHERE,
     SOURCES,
@@ -31,17 +34,16 @@ from danlu.kernels.graph.nodes import (
     is_elementwise,
     number_of,
     overlap,
-    window,
 )
 from danlu.kernels.graph.program import Program
-from danlu.kernels.graph.simplify import simplify
+from danlu.kernels.graph.simplify import compact, simplify
+from danlu.kernels.graph.storage import Storage, base_of, dense, dtype_name, in_order
 from danlu.kernels.graph.traced import Traced, trace
+from danlu.kernels.graph.uses import Uses
 from danlu.kernels.runtime import launch as launches
 from danlu.kernels.runtime import pool
 
 __all__ = ["Plan", "compiled", "plan", "plan_graph"]
-
-_COMBINE = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
 class Plan:
@@ -117,21 +119,32 @@ def plan_graph(graph: Graph, results, arguments, many: bool = True) -> Plan:
         raise Unsupported("no results")
     nodes = [_computed(graph, node) for node in wanted]
     graph.writes = {leaf: _computed(graph, value) for leaf, value in graph.writes.items()}
+    if graph.externs:
+        from danlu.kernels.graph.products import expand
+
+        graph, nodes = expand(graph, nodes)
     graph, nodes = simplify(graph, nodes)
     if graph.externs:
         from danlu.kernels.graph.epilogues import fold
 
-        graph, nodes = fold(graph, nodes)
+        graph, nodes = compact(*fold(graph, nodes))
     for node in graph.nodes:
         if is_elementwise(node):
-            operations.check(node.op, node.dtype.name, tuple(a.dtype.name for a in node.args))
+            _check(node.op, node.dtype, *(each.dtype for each in node.args))
         elif node.op not in ELSEWHERE:
-            operations.check("copy", node.dtype.name, ())
+            _check("copy", node.dtype)
         if 0 in node.shape:
             raise Unsupported("no elements")
+    graph.writes = dict(_in_shape(graph, *write) for write in graph.writes.items())
     kept = iter(nodes)
     nodes = [None if each is None else next(kept) for each in results]
     return _Planner(graph, nodes, arguments, many).run()
+
+
+@cache
+def _check(op, dtype, *operands) -> None:
+    """Whether an operation can be generated; else Unsupported."""
+    operations.check(op, dtype_name(dtype), tuple(map(dtype_name, operands)))
 
 
 def _computed(graph, node):
@@ -141,62 +154,57 @@ def _computed(graph, node):
     return node
 
 
+def _in_shape(graph, leaf, value):
+    """A write of a reshaped value as one of the value itself, where the leaf can be looked at so."""
+    while value.op == "reshape":
+        shape = value.args[0].shape
+        found = graph.view(leaf, lambda array, shape=shape: np.reshape(array, shape, copy=False))
+        if found is None:
+            break
+        leaf, value = found, value.args[0]
+    return leaf, value
+
+
 class _Planner:
     def __init__(self, graph, results, arguments, many):
         self.graph, self.results, self.many = graph, results, many
         self.arguments = arguments
         self.plan = Plan(graph)
-        self.lines: list[str] = []
-        self.names: dict[str, Any] = {
-            "empty": np.empty, "uint8": np.uint8, "threads": pool.MAX_THREADS,
-        }  # fmt: skip
-        self.memory: dict[Node, Leaf] = {
-            node: node.info for node in graph.nodes if node.op == "leaf"
-        }
-        self.buffers: dict[Node, str] = {}
-        self.free: list[tuple[tuple, str]] = []
+        self.storage = Storage(graph, arguments)
+        self.names = self.storage.names
+        self.names["threads"] = pool.MAX_THREADS
+        self.memory = self.storage.memory
+        self.combinations = 0
 
     def run(self) -> Plan:
-        graph, plan = self.graph, self.plan
+        graph, plan, storage = self.graph, self.plan, self.storage
         values = list(graph.writes.values())
-        wanted = [_base(node) for node in [*self.results, *values] if node is not None]
+        wanted = [base_of(node) for node in [*self.results, *values] if node is not None]
         plan.steps = fuse(graph, wanted)
-        called = [graph.externs[step.info] for step in plan.steps
-                  if isinstance(step, Node) and step.op == "extern"]  # fmt: skip
-        if called and not any(isinstance(step, Nest) for step in plan.steps):
-            if not any(each.is_fresh for each in called):
-                raise Unsupported(called[0].name)
-        self.may_give_up = plan.may_give_up = any(not each.is_fresh for each in called)
+        self._look_at_calls()
         self.parts = {
             part: (step, number)
             for step in plan.steps if isinstance(step, Node) and step.op == "concatenate"
             for number, part in enumerate(step.args)
         }  # fmt: skip
-        self.kept = set(wanted)
+        self.returned = {base_of(node) for node in self.results if node is not None}
         self.counts = {
             prod(node.args[0].shape) // prod(node.shape)
             for node in graph.nodes if node.op == "reduce"
         }  # fmt: skip
-        self.last_use = self._last_uses()
-        targets = self._targets()
+        uses = self.uses = Uses(graph, plan.steps, [*self.results, *values], self.last_unsure)
         for number, step in enumerate(plan.steps):
             if isinstance(step, Nest):
-                self._nest(number, step, targets)
+                self._nest(number, step)
             else:
                 self._between(step)
-            self._release(number)
+            self._release(number, step)
         for leaf, value in graph.writes.items():
-            if (leaf, value) not in targets:
-                self.lines.append(f"{self._look(leaf)}[...] = {self._look(value)}")
-        outcome = ["None" if node is None else self._look(node) for node in self.results]
-        if self.many:
-            outcome = [f"({''.join(each + ', ' for each in outcome)})"]
-        if outcome:
-            self.lines.append(f"return {outcome[0]}")
-        for number, array in enumerate(graph.arrays):
-            self.names[f"c{number}"] = array
+            if leaf not in uses.targets.get(value, ()):
+                storage.line(f"{storage.look(leaf)}[...] = {storage.look(value)}")
+        self._return()
         parameters = ", ".join(f"a{n}" for n in range(len(self.arguments)))
-        body = "\n    ".join(self.lines)
+        body = "\n    ".join(storage.text())
         plan.source = f"def launch({parameters}):\n    {body}\n"
         plan.names = self.names
         exec(plan.source, plan.names)
@@ -204,121 +212,164 @@ class _Planner:
         plan.written = tuple({leaf.info.slot.number for leaf in graph.writes})
         return plan
 
-    # ------------------------------------------------------------------ what goes to memory
-    def _outside(self, step):
-        """Nodes that a step reads from memory."""
-        if isinstance(step, Node):
-            return set(step.args) - self.memory_sources
-        found = set()
-        for node in step.members:
-            found.update(arg for arg in node.args if arg not in step.members)
-            if node.op == "gather":
-                found.add(node.args[0])
-        return found - self.memory_sources
+    def _return(self) -> None:
+        """Every result is an array of its own."""
+        seen, outcome = set(), []
+        for node in self.results:
+            text = "None" if node is None else self.storage.look(node)
+            if node is not None:
+                base = base_of(node)
+                text += ".copy()" if base in seen else ""
+                seen.add(base)
+            outcome.append(text)
+        if self.many:
+            outcome = [f"({''.join(each + ', ' for each in outcome)})"]
+        if outcome:
+            self.storage.line(f"return {outcome[0]}")
 
-    def _last_uses(self):
-        """Node -> the last step that reads it."""
-        self.memory_sources = {node for node in self.graph.nodes if node.op in SOURCES}
-        found: dict[Node, int] = {}
-        for number, step in enumerate(self.plan.steps):
-            for node in self._outside(step):
-                while node is not None:
-                    found[node] = number
-                    node = node.args[0] if node.op in VIEWS else None
-        return found
-
-    def _targets(self):
-        """Writes that go straight to their argument: where nothing reads it afterwards."""
-        graph, found = self.graph, set()
+    def _look_at_calls(self) -> None:
+        """Find the last call that may give up: until then NumPy needs the arguments as they were."""
         steps = self.plan.steps
-        if self.may_give_up:  # then NumPy needs the arguments as they were
-            return found
-        for leaf, value in graph.writes.items():
-            homes = [
-                number for number, step in enumerate(steps)
-                if isinstance(step, Nest) and value in step.members and not step.ends(value)
-            ]  # fmt: skip
-            if not homes or any(each is not leaf and overlap(each, leaf) for each in graph.writes):
-                continue
-            home = homes[0]
-            one_pass = "row" not in steps[home].kinds.values()
-            if one_pass and all(
-                number < home or (number == home and arg is leaf and node.op != "gather")
-                for number, node, arg in self._readers(leaf)
-            ):
-                found.add((leaf, value))
-        return found
-
-    def _readers(self, leaf):
-        """Who reads the memory of a leaf: (step, node, operand)."""
-        for number, step in enumerate(self.plan.steps):
-            for node in step.members if isinstance(step, Nest) else (step,):
-                for arg in node.args:
-                    if arg.op == "leaf" and (arg is leaf or overlap(arg, leaf)):
-                        yield number, node, arg
+        called = [(number, self.graph.externs[step.info]) for number, step in enumerate(steps)
+                  if isinstance(step, Node) and step.op == "extern"]  # fmt: skip
+        unsure = [number for number, call in called if not call.is_fresh]
+        self.plan.may_give_up = bool(unsure)
+        self.last_unsure = max(unsure, default=-1)
+        if called and len(unsure) == len(called):
+            if not any(isinstance(step, Nest) for step in steps):
+                raise Unsupported(called[0][1].name)
 
     # ------------------------------------------------------------------ steps
-    def _nest(self, number, nest, targets) -> None:
+    def _nest(self, number, nest) -> None:
+        storage = self.storage
         stores: list[tuple[Node, Leaf | None]] = []
         for node in nest.members:
             if nest.ends(node):
                 continue
-            direct = [leaf.info for leaf, value in targets if value is node]
-            if node in self.parts:
+            direct = [leaf.info for leaf in self.uses.targets.get(node, ())]
+            if node in self.parts and node not in self.memory:
                 self.memory[node] = self._place(node)
                 direct.append(self.memory[node])
             stores += [(node, leaf) for leaf in direct]
-            read_later = self.last_use.get(node, -1) > number
-            home = node not in self.memory
-            if home and (
-                read_later or (node in self.kept and not self._only_written(node, direct))
+            read_later = self.uses.last_use.get(node, -1) > number
+            if node not in self.memory and (
+                read_later
+                or (node in self.uses.kept and not (direct and node not in self.returned))
             ):
                 stores.append((node, None))
-        memory = {node: leaf for node, leaf in self.memory.items() if node not in nest.members}
+        memory = {each: storage.locate(each) for each in self._read(nest)}
         laid = lay_out(nest, memory, stores, self.counts)
         self.plan.laid[nest] = laid
         kernel = self.plan.kernels[nest] = compiled(laid.program)
-        place = len(self.plan.kernels) - 1
-        self.names[f"k{place}"], self.names[f"g{place}"] = kernel.call, laid.geometry
+        place = f"{len(self.plan.kernels) - 1}"
+        dying = self._may_take_over(number, nest)
         addresses = []
         for slot in laid.slots:
             if isinstance(slot, Slot):
-                addresses.append(self._slot_name(slot))
+                addresses.append(storage.slot_name(slot))
             elif slot in laid.sums:
-                addresses.append(self._sums_buffer(slot, laid, nest))
+                addresses.append(self._sums_array(slot, laid, nest))
             else:
-                addresses.append(self._buffer(slot, laid, nest))
+                addresses.append(self._result_array(slot, laid, nest, dying))
+        self._launch(kernel, laid, f"k{place}", f"g{place}", addresses)
+        self._combine(laid, nest)
+
+    def _read(self, nest):
+        """The members' operands that are in memory."""
+        found = {arg for node in nest.members for arg in node.args if arg not in nest.members}
+        found.update(node.args[0] for node in nest.members if node.op == "gather")
+        return [node for node in found if node.op == "leaf" or node.op not in SOURCES]
+
+    def _launch(self, kernel, laid, name, geometry, addresses) -> None:
+        self.names[name], self.names[geometry] = kernel.call, laid.geometry
         scratch = "None"
         if laid.scratch:  # one task runs on the calling thread, which is number 0
             factor = "" if laid.tasks == 1 else " * threads"
             scratch = f"empty({laid.scratch}{factor}, uint8)"
-        arguments = [str(laid.tasks), f"g{place}", scratch, *addresses]
+        arguments = [str(laid.tasks), geometry, scratch, *addresses]
         arguments += [f"a{number}" for number in laid.scalars]
-        self.lines.append(f"k{place}({', '.join(arguments)})")
-        for node in laid.sums:
-            self._add_up(node, laid, nest)
+        self.storage.line(f"{name}({', '.join(arguments)})")
 
-    def _only_written(self, node, direct) -> bool:
-        """Whether a value is wanted for nothing but the arguments it is written to."""
-        return bool(direct) and all(
-            each is None or _base(each) is not node for each in self.results
-        )
+    def _may_take_over(self, number, nest) -> list[Node]:
+        """Values that a nest of one pass reads for the last time, each element where it may be
+        replaced."""
+        if "row" in nest.kinds.values() or any(n.op in ("gather", "put") for n in nest.members):
+            return []
+        read = Counter(base_of(node) for node in self.uses.outside[number])
+        return [node for node in self.uses.dying.get(number, ())
+                if read[node] == 1 and node in self.uses.outside[number] and node in self.storage.owned
+                ]  # fmt: skip
 
+    def _result_array(self, node, laid, nest, dying) -> str:
+        """An array for a value: one that dies here, or a new one."""
+        skip = len(nest.domain) - len(node.shape)
+        order = [axis - skip for axis in laid.order if axis >= skip]
+        wide = [axis for axis in order if node.shape[axis] != 1]
+        for each in dying:
+            if (each.dtype, each.shape, node.shape) == (node.dtype, node.shape, nest.domain):
+                strides = self.memory[each].strides
+                if wide == sorted(wide, key=lambda axis: -strides[axis]):
+                    dying.remove(each)
+                    return self.storage.take_over(node, each)
+        return self.storage.make(node, order)
+
+    # ------------------------------------------------------------------ sums over tasks
+    def _sums_array(self, node, laid, nest) -> str:
+        """Where the tasks put their sums; the sum of a single one is the value."""
+        sums, kind = laid.sums[node], nest.kinds[node]
+        if prod(_sizes(sums, kind)) == prod(sums.shape) and node.dtype.itemsize > 2:
+            skip = len(nest.domain) - len(node.shape)
+            return self.storage.make(node, [axis - skip for axis in sums.axes])
+        dtype = np.dtype(np.float32) if node.dtype.itemsize == 2 else node.dtype
+        name = f"p{node.number}"
+        self.storage.scratch(name, _sizes(sums, kind), dtype)
+        return name
+
+    def _combine(self, laid, nest) -> None:
+        """Put the tasks' sums together, in their order: by a loop nest for all of one size."""
+        waiting: dict[tuple, list[Node]] = {}
+        for node, sums in laid.sums.items():
+            if node not in self.memory:
+                kind = nest.kinds[node]
+                waiting.setdefault((_sizes(sums, kind), kind), []).append(node)
+        for (sizes, kind), nodes in waiting.items():
+            axis = len(sizes) - 1 if kind == "split" else 0
+            adding, memory, stores = Nest(sizes), {}, []
+            adding.columns = (axis,) if sizes[axis] > 1 else None
+            for node in nodes:
+                source, total = self._adding(adding, node, laid.sums[node].kind, axis)
+                memory[source] = source.info
+                skip = len(nest.domain) - len(node.shape)
+                self.storage.make(node, [each - skip for each in laid.sums[node].axes])
+                stores.append((total, Leaf(Slot("node", node.number), 0, dense(total.shape))))
+            combined = lay_out(adding, memory, stores, set())
+            number = self.combinations = self.combinations + 1
+            addresses = [self.storage.slot_name(slot) for slot in combined.slots]
+            kernel = compiled(combined.program)
+            self._launch(kernel, combined, f"s{number}", f"o{number}", addresses)
+            for node in nodes:
+                self.storage.free_scratch(f"p{node.number}")
+
+    def _adding(self, nest, node, kind, axis):
+        """The array of a value's sums and the node that adds them up, a member of the nest."""
+        dtype = np.dtype(np.float32) if node.dtype.itemsize == 2 else node.dtype
+        lies = Leaf(Slot("sums", node.number), 0, dense(nest.domain))
+        source = total = self.graph.make("leaf", (), dtype, nest.domain, lies)
+        if nest.columns is not None:
+            shape = tuple(1 if i == axis else n for i, n in enumerate(nest.domain))
+            total = self.graph.make("reduce", (source,), dtype, shape, (kind, (axis,)))
+            nest.kinds[total] = "row"
+            nest.members[total] = None
+        if dtype != node.dtype:
+            total = self.graph.make("convert", (total,), node.dtype, total.shape)
+            nest.members[total] = None
+        return source, total
+
+    # ------------------------------------------------------------------ calls
     def _between(self, node) -> None:
         if node.op in VIEWS:
-            base = self.graph.make("leaf", (), node.dtype, node.args[0].shape,
-                                   self.memory[node.args[0]])  # fmt: skip
-            look = {
-                "reshape": lambda a: np.reshape(a, node.shape, copy=False),
-                "transpose": lambda a: a.transpose(node.info),
-            }.get(node.op) or node.info.look
-            found = self.graph.view(base, look)
-            if found is None:
-                raise Unsupported("a reshape that copies")
-            self.memory[node] = found.info
-        elif node.op == "concatenate":
-            return  # its parts are in their places
-        else:
+            self.storage.locate(node)
+        elif node.op != "concatenate":  # whose parts are in their places
             self._call(node)
 
     def _call(self, node) -> None:
@@ -329,17 +380,28 @@ class _Planner:
         if node.op == "extern":
             text = text_of(call, node, self._operand, self.names)
             if call.many:
-                self.lines.append(f"r{node.number} = {text}")
+                self.storage.hold(node, f"r{node.number}", text)
                 return
-        helper = fresh if call.is_fresh else settled
+        order = self._order_of(node, source, call)
+        helper = settled if not call.is_fresh else fresh if order is None else in_order
         self.names[helper.__name__] = helper
-        given = f"{text}, {node.shape}, {self._dtype(node.dtype)}"
+        given = f"{text}, {node.shape}, {self.storage.dtype(node.dtype)}"
+        if order is not None:
+            given += f", {order}"
         if not call.is_fresh:
             given += "".join(f", {self._operand(arg, False)}" for arg in source.args
                              if arg.shape == node.shape)  # fmt: skip
-        name = self.buffers[node] = f"n{node.number}"
-        self.lines.append(f"{name} = {helper.__name__}({given})")
-        self.memory[node] = Leaf(Slot("node", node.number), 0, _dense(node.shape))
+        self.storage.returned(node, f"{helper.__name__}({given})", order)
+
+    def _order_of(self, node, source, call):
+        """The axes of a result as they lie in memory, where a call states that."""
+        if not call.is_fresh:
+            return None
+        stated = outcome(call.function, filled(call.args, source.args),
+                         filled(call.kwargs, source.args))  # fmt: skip
+        if node.op == "result" and stated is not None:
+            stated = stated[node.info]
+        return None if stated is None or len(stated) < 3 else stated[2]
 
     def _operand(self, node, weak) -> str:
         """What a call gets: an array, or a Python float."""
@@ -351,142 +413,28 @@ class _Planner:
         if node.op == "iota":
             counted = np.arange(node.shape[node.info], dtype=node.dtype).reshape(node.shape)
             return named(self.names, "v", counted)
-        return f"{self._look(node)}.item()" if weak else self._look(node)
+        text = self.storage.look(node)
+        return f"{text}.item()" if weak else text
 
     def _place(self, part) -> Leaf:
-        """Where a part of a concatenation lies, whose buffer is made for the first of them."""
+        """Where a part of a concatenation lies, whose array is made for the first of them."""
         whole, number = self.parts[part]
         if whole not in self.memory:
-            name = self.buffers[whole] = f"n{whole.number}"
-            kind = self._dtype(whole.dtype)
-            self.lines.append(f"{name} = empty({whole.shape}, {kind})")
-            self.memory[whole] = Leaf(Slot("node", whole.number), 0, _dense(whole.shape))
+            self.storage.make(whole)
         slot, _, strides = self.memory[whole]
         before = sum(each.shape[whole.info] for each in whole.args[:number])
         return Leaf(slot, before * strides[whole.info], strides)
 
-    # ------------------------------------------------------------------ arrays
-    def _dtype(self, dtype) -> str:
-        self.names[dtype.name] = dtype
-        return dtype.name
-
-    def _buffer(self, node, laid, nest) -> str:
-        """A new array for a value, or one that nothing needs any more."""
-        skip = len(nest.domain) - len(node.shape)
-        axes = [axis - skip for axis in laid.order if axis >= skip]
-        wide = [axis for axis in axes if node.shape[axis] != 1]
-        sizes = [node.shape[axis] for axis in wide]
-        strides = list(_dense(node.shape))
-        for axis, stride in zip(wide, _dense(sizes)):
-            strides[axis] = stride
-        self.memory[node] = Leaf(Slot("node", node.number), 0, tuple(strides))
-        name = self.buffers[node] = f"n{node.number}"
-        shape = node.shape
-        sort = (node.dtype, shape, tuple(wide))
-        for entry in self.free:
-            if entry[0] == sort:
-                self.free.remove(entry)
-                self.lines.append(f"{name} = {entry[1]}")
-                return name
-        if wide == sorted(wide):
-            self.lines.append(f"{name} = empty({shape}, {self._dtype(node.dtype)})")
-        else:
-            order = [*wide, *(axis for axis in range(len(shape)) if shape[axis] == 1)]
-            permuted = tuple(shape[axis] for axis in order)
-            back = tuple(int(axis) for axis in np.argsort(order))
-            self.lines.append(
-                f"{name} = empty({permuted}, {self._dtype(node.dtype)}).transpose({back})"
-            )
-        return name
-
-    def _sums_buffer(self, node, laid, nest) -> str:
-        sums = laid.sums[node]
-        if nest.kinds[node] == "split":
-            sizes = (*sums.shape, sums.tasks // prod(sums.shape))
-        else:
-            sizes = (sums.tasks, *sums.shape)
-        dtype = np.dtype(np.float32) if node.dtype.itemsize == 2 else node.dtype
-        self.lines.append(f"p{node.number} = empty({sizes}, {self._dtype(dtype)})")
-        return f"p{node.number}"
-
-    def _add_up(self, node, laid, nest) -> None:
-        """Put the tasks' sums together, in their order."""
-        kind, _, axes, shape = laid.sums[node]
-        ufunc = _COMBINE[kind]
-        self.names[ufunc.__name__] = ufunc
-        axis = -1 if nest.kinds[node] == "split" else 0
-        text = f"{ufunc.__name__}.reduce(p{node.number}, axis={axis}, keepdims=True)"
-        if list(axes) != sorted(axes):
-            back = tuple(int(each) for each in np.argsort(axes))
-            text += f".reshape({shape}).transpose({back}).copy()"
-        if node.dtype.itemsize == 2:
-            text += f".astype({self._dtype(node.dtype)})"
-        name = self.buffers[node] = f"n{node.number}"
-        self.lines.append(f"{name} = {text}.reshape({node.shape})")
-        self.memory[node] = Leaf(Slot("node", node.number), 0, _dense(node.shape))
-
-    def _release(self, number) -> None:
-        """Arrays that were read for the last time may be used again."""
-        for node, name in list(self.buffers.items()):
-            last = self.last_use.get(node)
-            if last == number and node not in self.kept and node in self.memory:
-                leaf = self.memory[node]
-                wide = [axis for axis, n in enumerate(node.shape) if n != 1]
-                wide.sort(key=lambda axis: -leaf.strides[axis])
-                self.free.append(((node.dtype, node.shape, tuple(wide)), name))
-                del self.buffers[node]
-
-    def _slot_name(self, slot) -> str:
-        letter = {"argument": "a", "array": "c", "node": "n"}[slot.kind]
-        return f"{letter}{slot.number}"
-
-    def _look(self, node) -> str:
-        """A value in memory as an array of its shape."""
-        if node.op == "reshape" and node not in self.memory:
-            return f"{self._look(node.args[0])}.reshape({node.shape})"
-        if node.op == "transpose" and node not in self.memory:
-            return f"{self._look(node.args[0])}.transpose({node.info})"
-        waiting = [node]
-        while waiting[-1] not in self.memory:  # views of views that are results
-            waiting.append(waiting[-1].args[0])
-        for each in reversed(waiting[:-1]):
-            self._between(each)
-        leaf = self.memory[node]
-        name = self._slot_name(leaf.slot)
-        if leaf.slot.kind == "argument" and self._is_whole(node, leaf):
-            return name
-        if leaf.slot.kind == "node":
-            base = next(each for each in self.graph.nodes if each.number == leaf.slot.number)
-            if base.shape == node.shape and self.memory[base] == leaf:
-                return name
-            same_size = prod(base.shape) == prod(node.shape)
-            dense = self.memory[base].strides == _dense(base.shape)
-            if same_size and dense and leaf == Leaf(leaf.slot, 0, _dense(node.shape)):
-                return f"{name}.reshape({node.shape})"
-        self.names["part"] = _part
-        return f"part({name}, {leaf.offset}, {node.shape}, {leaf.strides})"
-
-    def _is_whole(self, node, leaf) -> bool:
-        array = self.arguments[leaf.slot.number]
-        strides = tuple(stride * array.dtype.itemsize for stride in leaf.strides)
-        return leaf.offset == 0 and array.shape == node.shape and array.strides == strides
+    def _release(self, number, step) -> None:
+        """Free what was read for the last time, and what nothing reads."""
+        for node in self.uses.dying.get(number, ()):
+            self.storage.free(node)
+        if isinstance(step, Node) and step not in self.uses.last_use and step not in self.uses.kept:
+            self.storage.free(step)
 
 
-def _part(array, offset, shape, strides):
-    """A view of the memory behind an array."""
-    return window(array, Leaf(None, offset, strides), shape)
-
-
-def _base(node: Node) -> Node:
-    """The value that is stored for a node: of views, what they look at."""
-    while node.op in VIEWS:
-        node = node.args[0]
-    return node
-
-
-def _dense(shape) -> tuple[int, ...]:
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))
+def _sizes(sums: Sums, kind: str) -> tuple[int, ...]:
+    """The shape of an array of tasks' sums."""
+    if kind == "split":
+        return (*sums.shape, sums.tasks // prod(sums.shape))
+    return (sums.tasks, *sums.shape)

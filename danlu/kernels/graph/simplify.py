@@ -12,7 +12,7 @@ import numpy as np
 
 from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node, is_elementwise, number_of
 
-__all__ = ["simplify"]
+__all__ = ["compact", "effects", "live", "rebuilt", "simplify"]
 
 _LIMITS = {"maximum": "at_least", "minimum": "at_most"}
 _POWERS = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal", 1.0: "copy"}
@@ -20,12 +20,25 @@ _POWERS = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal", 1.0: "copy"}
 
 def simplify(graph: Graph, results: list[Node]) -> tuple[Graph, list[Node]]:
     """A new graph that computes `results` and the writes of the old one."""
+    return rebuilt(graph, results, _simplified)
+
+
+def compact(graph: Graph, results: list[Node]) -> tuple[Graph, list[Node]]:
+    """A new graph of the nodes that are needed, numbered anew."""
+    return rebuilt(
+        graph, results,
+        lambda new, node, args: new.make(node.op, tuple(args), node.dtype, node.shape, node.info),
+    )  # fmt: skip
+
+
+def rebuilt(graph: Graph, results: list[Node], make) -> tuple[Graph, list[Node]]:
+    """A new graph of what `make(new graph, node, new operands)` gives for the nodes needed."""
     new = Graph()
     new.arrays, new.externs = graph.arrays, graph.externs
     wanted = [*results, *graph.writes.values()]
     made: dict[Node, Node] = {}
     for node in live(graph, wanted):
-        made[node] = _rebuilt(new, node, [made[each] for each in node.args])
+        made[node] = make(new, node, [made[each] for each in node.args])
     for leaf, value in graph.writes.items():
         target = new.make("leaf", (), leaf.dtype, leaf.shape, leaf.info)
         new.writes[target] = made[value]
@@ -33,15 +46,23 @@ def simplify(graph: Graph, results: list[Node]) -> tuple[Graph, list[Node]]:
 
 
 def live(graph: Graph, wanted: list[Node]) -> list[Node]:
-    """The nodes that the wanted ones need, in the order of computation."""
-    needed = set(wanted)
+    """The nodes that the wanted ones and the effects need, in the order of computation."""
+    needed = {*wanted, *effects(graph)}
     for node in reversed(graph.nodes):
         if node in needed:
             needed.update(node.args)
     return [node for node in graph.nodes if node in needed]
 
 
-def _rebuilt(graph, node, args) -> Node:
+def effects(graph: Graph) -> list[Node]:
+    """The calls that are made also where nothing needs their results."""
+    if not any(call.effect for call in graph.externs):
+        return []
+    return [node for node in graph.nodes
+            if node.op == "extern" and graph.externs[node.info].effect]  # fmt: skip
+
+
+def _simplified(graph, node, args) -> Node:
     """A node on new operands, by the first rule that fits."""
     if node.op not in VIEWS:
         args = [_chosen(graph, each) if each.op == "put" else each for each in args]

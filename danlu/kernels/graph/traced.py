@@ -31,12 +31,28 @@ _WITHOUT_GRAPH = frozenset((
 
 
 class Traced(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array of the graph. `weak` marks a Python float, which takes the dtype of what it meets."""
+    """An array of the graph. `weak` marks a Python float, which takes the dtype of what it meets.
 
-    __slots__ = ("__weakref__", "_node", "graph", "relatives", "weak")
+    Attributes:
+        base: the array that this one is a view of, itself none; None for other arrays.
+        steps: how the view gets from there to here; None where that is not known.
+        layout: the strides in elements that NumPy gives the array, None where they are not known.
+    """
 
-    def __init__(self, graph: Graph, node: Node, weak: bool = False):
+    __slots__ = (
+        "__weakref__", "_node", "_seen", "_whole", "_writes", "base", "graph", "layout", "relatives", "steps",
+        "weak",
+    )  # fmt: skip
+
+    def __init__(self, graph: Graph, node: Node, weak: bool = False, layout=None):
         self.graph, self._node, self.weak = graph, node, weak
+        self.layout = node.info.strides if node.op == "leaf" else layout
+        self.base: Traced | None = None
+        self.steps: tuple[Step, ...] | None = ()
+        # how often the base was written to, and when this view was last brought up to date
+        self._writes = self._seen = 0
+        # of an argument of which parts were written: all of it
+        self._whole: Node | None = None
         # all living arrays that look at the same values
         self.relatives: WeakSet[Traced] = WeakSet((self,))
 
@@ -44,12 +60,27 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def node(self) -> Node:
         """The values that the array holds here."""
-        return self.graph.present(self._node) if self._in_argument else self._node
+        return views.present(self)
 
     @property
     def _in_argument(self) -> bool:
         """Whether the array is an argument or looks at a part of one."""
         return self._node.op == "leaf" and self._node.info.slot.kind == "argument"
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the elements are known to lie in C order, as NumPy has them."""
+        return self.layout is not None and views.is_dense(self.shape, self.layout)
+
+    @property
+    def flags(self) -> Flags:
+        return Flags(self.ordered)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        if self.layout is None:
+            raise Unsupported("the strides of an intermediate result")
+        return tuple(stride * self.itemsize for stride in self.layout)
 
     @property
     def shape(self):
@@ -88,7 +119,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     def __bool__(self):
         raise Unsupported("a decision by value")
 
-    __float__ = __int__ = __index__ = __bool__
+    __float__ = __int__ = __index__ = __complex__ = __bool__
+
+    @property
+    def __array_interface__(self):
+        raise Unsupported("the address of an array")
 
     __hash__ = object.__hash__  # by identity: comparing makes arrays
 
@@ -131,17 +166,25 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return functions.special(name, self, *others)
 
     # ------------------------------------------------------------------ methods of arrays
-    def sum(self, axis=None, dtype=None, out=None, keepdims=False):
-        return reduce(self.graph, "add", self, axis, dtype, out, keepdims)
+    def sum(self, axis=None, dtype=None, out=None, keepdims=False, **options):
+        return self._reduced(np.add, axis, out, keepdims, dtype=dtype, **options)
 
-    def prod(self, axis=None, dtype=None, out=None, keepdims=False):
-        return reduce(self.graph, "multiply", self, axis, dtype, out, keepdims)
+    def prod(self, axis=None, dtype=None, out=None, keepdims=False, **options):
+        return self._reduced(np.multiply, axis, out, keepdims, dtype=dtype, **options)
 
-    def max(self, axis=None, out=None, keepdims=False):
-        return reduce(self.graph, "maximum", self, axis, None, out, keepdims)
+    def max(self, axis=None, out=None, keepdims=False, **options):
+        return self._reduced(np.maximum, axis, out, keepdims, **options)
 
-    def min(self, axis=None, out=None, keepdims=False):
-        return reduce(self.graph, "minimum", self, axis, None, out, keepdims)
+    def min(self, axis=None, out=None, keepdims=False, **options):
+        return self._reduced(np.minimum, axis, out, keepdims, **options)
+
+    def _reduced(self, ufunc, axis, out, keepdims, **options):
+        from danlu.kernels.graph import functions
+
+        if out is not None:
+            raise Unsupported(f"{ufunc.__name__} with an output")
+        options |= {"axis": axis, "keepdims": keepdims}
+        return functions.call_ufunc(self.graph, ufunc, "reduce", (self,), options)
 
     def mean(self, axis=None, dtype=None, out=None, keepdims=False):
         if dtype is None and self.dtype.kind in "biu":
@@ -150,17 +193,21 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return total / total.dtype.type(self.size // total.size)
 
     def astype(self, dtype, copy=True):
+        if not copy and self.dtype == dtype:
+            return self
         node = convert(self.graph, self.node, np.dtype(dtype))
-        if copy and node.op == "leaf":
+        if node.op == "leaf":
             node = self.graph.map("copy", node.dtype, node)
-        return Traced(self.graph, node)
+        return Traced(self.graph, node, layout=views.dense(self.shape) if self.ordered else None)
 
-    def copy(self):
-        return Traced(self.graph, self.graph.map("copy", self.dtype, self.node))
+    def copy(self, order="K"):
+        node = self.graph.map("copy", self.dtype, self.node)
+        ordered = self.ordered or order == "C"
+        return Traced(self.graph, node, layout=views.dense(self.shape) if ordered else None)
 
-    def reshape(self, *shape):
-        shape = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
-        return reshape(self, tuple(shape) if not isinstance(shape, int) else (shape,))
+    def reshape(self, *shape, copy=None):
+        shape = shape[0] if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
+        return reshape(self, tuple(shape) if not isinstance(shape, int) else (shape,), copy)
 
     def flatten(self):
         return self.reshape(-1).copy()
@@ -172,6 +219,9 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         axes = tuple(axes) if axes else tuple(reversed(range(self.ndim)))
         return transpose(self, axes)
+
+    def swapaxes(self, first, second):
+        return np.swapaxes(self, first, second)
 
     def __getitem__(self, index):
         if _has_arrays(index):
@@ -185,53 +235,22 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
         value = lift(self.graph, value)
         if index is Ellipsis:
-            self._assign(value)
-        elif not _has_arrays(index) and self._in_argument:
-            found = self.graph.view(self._node, _item(index).look)
-            self._shares(found)._assign(value)
+            views.assign(self, value)
+        elif not _has_arrays(index):
+            views.assign(self.look_at(_item(index)), value)
         else:
-            self._assign(indexing.updated(self, index, value))
+            views.assign(self, indexing.updated(self, index, value))
 
-    # ------------------------------------------------------------------ views and writes
     def look_at(self, view: View) -> Traced:
         """A view, of which leaves know the strides."""
-        if self._in_argument and self._node not in self.graph.writes:
-            return self._shares(self.graph.view(self._node, view.look))
-        node = self.node
-        if node.op == "leaf":
-            return self._shares(self.graph.view(node, view.look))
-        # on an array in C order whose memory is never touched
-        strides = [prod(self.shape[axis + 1 :]) for axis in range(self.ndim)]
-        whole = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), self.shape, strides)
-        part = view.look(whole)
-        if _long_axes(part) == _long_axes(whole):  # axes of length 1 come and go
-            return reshape(self, part.shape)
-        return self._shares(self.graph.make("view", (node,), self.dtype, part.shape, view))
+        return views.looked(self, Step("view", view))
 
-    def _shares(self, node):
-        made = Traced(self.graph, node)
-        made.relatives = self.relatives
-        self.relatives.add(made)
-        return made
 
-    def _assign(self, value):
-        """`self[...] = value`: what stands for the array from here on, and for an argument or a
-        part of one, what its memory is to hold in the end."""
-        node = convert(self.graph, value.node, self.dtype)
-        if node.shape != self.shape:
-            if np.broadcast_shapes(node.shape, self.shape) != self.shape:
-                raise Unsupported("writing more elements than there are")
-            node = self.graph.make("copy", (node,), self.dtype, self.shape)
-        if self.weak or any(each is not self and not (self._in_argument and each._in_argument)
-                            for each in self.relatives):  # fmt: skip
-            raise Unsupported("writing into an array that is looked at elsewhere")
-        if self._in_argument:
-            self.graph.write(self._node, node)
-        elif self._node.op == "leaf":
-            raise Unsupported("writing into an array that is no argument")
-        else:
-            self._node = node
-        return self
+class Flags:
+    """What is known of an array's memory."""
+
+    def __init__(self, c_contiguous: bool):
+        self.c_contiguous, self.writeable = c_contiguous, True
 
 
 def _has_arrays(index) -> bool:
@@ -239,13 +258,12 @@ def _has_arrays(index) -> bool:
     return any(isinstance(each, (Traced, np.ndarray, list)) for each in parts)
 
 
-def _long_axes(array) -> list[tuple[int, int]]:
-    return [(size, step) for size, step in zip(array.shape, array.strides) if size != 1]
-
-
 def _item(index) -> View:
     """`x[index]` with a basic index."""
-    return View(f"item {index}", lambda x: x[index])
+    parts = index if isinstance(index, tuple) else (index,)
+    # with an Ellipsis, one element is a view as well, and no number
+    parts = parts if Ellipsis in parts else (*parts, Ellipsis)
+    return View(f"item {parts}", lambda x: x[parts])
 
 
 def trace(function, arguments):
@@ -277,7 +295,7 @@ def _written(out, result):
     """`ufunc(..., out=out)`."""
     if len(out) != 1 or not isinstance(out[0], Traced) or result.shape != out[0].shape:
         raise Unsupported("an output of another shape")
-    return out[0]._assign(result)
+    return views.assign(out[0], result)
 
 
 # ------------------------------------------------------------------------------ building nodes
@@ -358,7 +376,9 @@ def apply(graph: Graph, ufunc, inputs) -> Traced:
     operations.check(name, result.name, tuple(each.dtype.name for each in nodes))
     # arithmetic of Python floats gives Python floats; functions of them give NumPy's
     weak = name in _ARITHMETIC and all(each.weak for each in operands)
-    return Traced(graph, graph.map(name, result, *nodes), weak=weak)
+    node = graph.map(name, result, *nodes)
+    ordered = all(each.ordered or not each.shape for each in operands)
+    return Traced(graph, node, weak, views.dense(node.shape) if ordered else None)
 
 
 def reduce(
@@ -389,38 +409,35 @@ def reduce(
         node = graph.make("reduce", (node,), node.dtype, kept, (kind, wide))
     elif node.op == "leaf":  # the result is no view
         node = graph.map("copy", node.dtype, node)
-    result = Traced(graph, node)
+    result = Traced(graph, node, layout=views.dense(kept) if operand.ordered else None)
     if keepdims:
         return result
     shape = tuple(size for i, size in enumerate(operand.shape) if i not in axes)
     return reshape(result, shape)
 
 
-def reshape(x: Traced, shape) -> Traced:
-    """`x.reshape(shape)` without a copy in between."""
+def reshape(x: Traced, shape, copy=None) -> Traced:
+    """`x.reshape(shape)` without a copy in between.
+
+    Args:
+        copy: False where the result is sure to share memory.
+    """
     if -1 in shape:
         known = -prod(shape)
+        if not known:
+            raise Unsupported(f"reshape of {x.shape} to {shape}")
         shape = tuple(x.size // known if size == -1 else size for size in shape)
     if prod(shape) != x.size:
         raise Unsupported(f"reshape of {x.shape} to {shape}")
     if shape == x.shape:
         return x
-    graph, node = x.graph, x.node
-    if node.op == "leaf":
-        found = graph.view(node, lambda array: np.reshape(array, shape, copy=False))
-        if found is not None:
-            return x._shares(found)
-    while node.op == "reshape":  # of a reshape, only the last shape counts
-        node = node.args[0]
-    if node.shape != shape:
-        node = graph.make("reshape", (node,), node.dtype, shape)
-    return x._shares(node)
+    return views.looked(x, Step("reshape", shape), is_view=copy is False)
 
 
 def transpose(x: Traced, axes) -> Traced:
     """`np.transpose(x, axes)`."""
-    axes = tuple(axis % x.ndim for axis in axes)
-    if x.node.op == "leaf":
-        return x._shares(x.graph.view(x.node, lambda array: array.transpose(axes)))
-    shape = tuple(x.shape[axis] for axis in axes)
-    return x._shares(x.graph.make("transpose", (x.node,), x.dtype, shape, axes))
+    return views.looked(x, Step("transpose", tuple(axis % x.ndim for axis in axes)))
+
+
+from danlu.kernels.graph import views  # noqa: E402 - its functions take Traced arrays
+from danlu.kernels.graph.views import Step  # noqa: E402

@@ -19,7 +19,7 @@ from danlu.kernels.codegen.function import Function, Module, Value
 from danlu.kernels.codegen.types import DOUBLE, FLOAT, I32, I64, PTR, Type
 from danlu.kernels.runtime import launch, machine, pool
 
-__all__ = ["ArrayFunction", "agree", "load"]
+__all__ = ["ArrayFunction", "agree", "load", "provide"]
 
 # Where NumPy keeps the fields of an array, behind the object's head.
 _DATA, _NDIM, _DIMENSIONS, _STRIDES, _DTYPE, _FLAGS = 16, 24, 32, 40, 56, 64
@@ -205,7 +205,7 @@ def load(
     names = tuple(sorted({name for name, _ in wanted.values()}))
     with pool.lock():
         pool.ensure()
-        _provide()
+        provide()
         code = machine.load(key, write, names)
     return {label: _callable(name, code, other) for label, (name, other) in wanted.items()}
 
@@ -232,7 +232,8 @@ def _numpy_table() -> int:
     return read(_multiarray_umath._ARRAY_API, None)
 
 
-def _provide() -> None:
+def provide() -> None:
+    """Let generated code name what such functions need of CPython and NumPy."""
     global _provided
     if _provided:
         return
@@ -243,7 +244,7 @@ def _provide() -> None:
     machine.provide("danlu_true", id(True))
     for word in _TEXTS:
         machine.provide(f"danlu_text_{word}", id(sys.intern(word)))
-    for name in ("PyTuple_New", "PyTuple_SetItem", "PyObject_VectorcallDict"):
+    for name in ("PyTuple_New", "PyTuple_SetItem", "PyObject_VectorcallDict", "Py_DecRef"):
         function = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p)
         machine.provide(name, function.value or 0)
 

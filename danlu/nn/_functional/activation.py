@@ -296,14 +296,18 @@ def rrelu(input, lower=_RRELU_LOWER, upper=_RRELU_UPPER, training=False, inplace
         )
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    array = input._array
-    slopes = ns(array).ones_like(array)
-    is_below = array <= 0
-    generator = random.default_generator
-    unit = random.uniform(generator, (int(is_below.sum()),), float64.numpy)
-    slopes[is_below] = unit * (upper - lower) + lower
+    slopes = _random_slopes(input._array, lower, upper, random.default_generator)
     scaled = ops.scale_by_noise
     return scaled.inplace(input, wrap(slopes)) if inplace else scaled(input, wrap(slopes))
+
+
+def _random_slopes(array, lower, upper, generator):
+    """One draw for each element up to 0, 1 elsewhere."""
+    slopes = ns(array).ones_like(array)
+    is_below = array <= 0
+    unit = random.uniform(generator, (int(is_below.sum()),), float64.numpy)
+    slopes[is_below] = unit * (upper - lower) + lower
+    return slopes
 
 
 def relu_(input):

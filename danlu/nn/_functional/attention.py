@@ -8,6 +8,7 @@ import math
 
 from danlu.kernels import attention as kernels
 from danlu.nn._functional.dropout import dropout
+from danlu.ops.checks import by_value
 from danlu.ops.joining import cat
 from danlu.ops.linear import linear
 from danlu.ops.registry import Array, operator
@@ -40,7 +41,7 @@ def _attention(query, key, value, mask, dropout_p, scale, blind_is_zero):
     is_blind = None
     if blind_is_zero and mask is not None:
         is_blind = (mask == -math.inf).all(-1, keepdim=True)
-        is_blind = is_blind if is_blind.any() else None
+        is_blind = is_blind if _some(is_blind._array) else None
     if is_blind is None:
         weights = softmax(scores, -1)
     else:  # filled before as well as after, so that no gradient is 0 / 0
@@ -48,6 +49,11 @@ def _attention(query, key, value, mask, dropout_p, scale, blind_is_zero):
     if dropout_p:
         weights = dropout(weights, dropout_p)
     return weights @ value, weights
+
+
+@by_value(otherwise=True, raises=False)
+def _some(mask) -> bool:
+    return bool(mask.any())
 
 
 @operator(method=False, name="ScaledDotProductFlashAttentionForCpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from danlu.nn._functional.reduction import reduce_losses
+from danlu.ops.checks import by_value
 from danlu.ops.creation import tensor
 from danlu.ops.ctc import ctc_negative_log_likelihood
 from danlu.tensor import Tensor, wrap
@@ -16,16 +17,22 @@ def _lengths(given, name, samples, limit):
     lengths = lengths.reshape(-1).long()
     if lengths.numel() != samples:
         raise RuntimeError(f"{name} must be of size batch_size: {lengths.numel()} is not {samples}")
-    longest = int(lengths.max()) if samples else 0
+    if samples:
+        _require_lengths(lengths._array, name, limit)
+    return lengths
+
+
+@by_value()
+def _require_lengths(lengths, name, limit):
+    longest = int(lengths.max())
     if limit is not None and longest > limit:
         raise RuntimeError(
             f"Expected {name} to have value at most {limit}, but got value {longest}"
         )
-    if samples and int(lengths.min()) < 0:
+    if int(lengths.min()) < 0:
         raise RuntimeError(
             f"Expected {name} to have value at least 0, but got value {int(lengths.min())}"
         )
-    return lengths
 
 
 def _padded(targets, lengths, blank):

@@ -8,7 +8,7 @@ import warnings
 from danlu.autograd.grad_mode import no_grad
 from danlu.nn._functional.reduction import legacy_reduction, reduce_losses
 from danlu.ops.binary import xlogy
-from danlu.ops.checks import require_reduction
+from danlu.ops.checks import by_value, require_reduction
 
 __all__ = ["gaussian_nll_loss", "kl_div", "poisson_nll_loss"]
 
@@ -125,8 +125,8 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
         if var < 0:
             raise ValueError(f"var has negative entry/entries: {var}")
         var = input.new_full(input.shape, var)
-    elif (var < 0).any():
-        raise ValueError("var has negative entry/entries")
+    else:
+        _require_variances(var._array)
     if var.shape != input.shape:
         differing = [b for a, b in zip(input.shape, var.shape) if a != b]
         if input.shape[:-1] == var.shape:
@@ -143,3 +143,9 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     if full:
         losses = losses + 0.5 * math.log(2 * math.pi)
     return reduce_losses(losses, reduction)
+
+
+@by_value()
+def _require_variances(var):
+    if (var < 0).any():
+        raise ValueError("var has negative entry/entries")

@@ -8,7 +8,7 @@ from danlu.nn._functional.distance import pairwise_distance
 from danlu.nn._functional.reduction import legacy_reduction, reduce_losses
 from danlu.ops.activation import logsigmoid, softplus
 from danlu.ops.binary import minimum
-from danlu.ops.checks import require_reduction
+from danlu.ops.checks import by_value, require_reduction
 from danlu.ops.cross_entropy import pick_class
 from danlu.ops.masking import where
 
@@ -238,8 +238,7 @@ def multi_margin_loss(
         raise ValueError(f"weight must be one-dimensional, got shape {tuple(weight.shape)}")
     rows, classes = _rows_and_targets(input, target, "multi_margin_loss")
     count = rows.shape[1]
-    if ((classes < 0) | (classes >= count)).any():
-        raise RuntimeError(f"target out of range: classes lie between 0 and {count - 1}")
+    _require_classes_below(classes._array, count)
     terms = (margin - pick_class(rows, classes).unsqueeze(1) + rows).clamp(min=0)  # (N, C)
     terms = terms if p == 1 else terms * terms
     if weight is not None:
@@ -247,6 +246,20 @@ def multi_margin_loss(
     is_true = rows.new_zeros(rows.shape, dtype=bool).scatter_(1, classes.unsqueeze(1), True)
     losses = terms.masked_fill(is_true, 0.0).sum(1) / count
     return reduce_losses(losses.reshape(target.shape), reduction)
+
+
+@by_value()
+def _require_classes_below(classes, count):
+    if ((classes < 0) | (classes >= count)).any():
+        raise RuntimeError(f"target out of range: classes lie between 0 and {count - 1}")
+
+
+@by_value()
+def _require_labels_below(labels, count):
+    if ((labels < -1) | (labels >= count)).any():
+        raise RuntimeError(
+            f"argument #2 'target' is out of range: classes lie between 0 and {count - 1}"
+        )
 
 
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
@@ -282,10 +295,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     rows = input if input.dim() == 2 else input.reshape(1, -1)
     labels = target.reshape(rows.shape)
     count = rows.shape[1]
-    if ((labels < -1) | (labels >= count)).any():
-        raise RuntimeError(
-            f"argument #2 'target' is out of range: classes lie between 0 and {count - 1}"
-        )
+    _require_labels_below(labels._array, count)
     is_label = (labels == -1).cumsum(1) == 0  # (N, C): before the first -1
     safe = labels.masked_fill(~is_label, 0)
     is_true = rows.new_zeros(rows.shape).scatter_add_(1, safe, is_label.to(rows.dtype)) > 0

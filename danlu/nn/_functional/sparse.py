@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-from danlu.ops.checks import scalar_type
+import numpy as np
+
+from danlu.kernels.graph.library import node
+from danlu.ops.checks import by_value, scalar_type
 from danlu.ops.embedding import check_indices, embedding_rows
 from danlu.ops.registry import ns
 from danlu.tensor import wrap
@@ -27,14 +30,27 @@ def _padding_row(padding_idx, rows):
 def _renormalize(weight, indices, max_norm, norm_type):
     """Shorten the rows that are looked up to `max_norm`, in place and unrecorded."""
     table = weight._array
+    if isinstance(table, np.ndarray):
+        _shorten(table, indices, max_norm, norm_type)
+    else:
+        table[...] = _shortened(table, indices, max_norm, norm_type)
+    weight._writes[0] += 1
+
+
+def _shorten(table, indices, max_norm, norm_type):
     check_indices(indices, table.shape[0])
-    xp = ns(table)
-    rows = xp.unique(indices)
+    rows = np.unique(indices)
     lengths = (abs(table[rows]) ** norm_type).sum(axis=1) ** (1 / norm_type)
     is_long = lengths > max_norm
     scale = max_norm / (lengths[is_long] + 1e-7)
     table[rows[is_long]] *= scale.astype(table.dtype)[:, None]
-    weight._writes[0] += 1
+
+
+@node
+def _shortened(table, indices, max_norm, norm_type):
+    made = table.copy()
+    _shorten(made, indices, max_norm, norm_type)
+    return made
 
 
 def embedding(
@@ -197,9 +213,12 @@ def _reduce_bags(rows, indices, bounds, padding_row, mode):
     lengths = xp.diff(bounds)
     bags = len(lengths)
     bag_of = xp.repeat(xp.arange(bags), lengths)
-    counted = xp.flatnonzero(indices[: len(bag_of)] != padding_row)
-    bag_of = bag_of[counted]
-    rows = rows[wrap(counted)]
+    if padding_row >= 0:
+        counted = xp.flatnonzero(indices[: len(bag_of)] != padding_row)
+        bag_of = bag_of[counted]
+        rows = rows[wrap(counted)]
+    elif len(bag_of) < len(indices):
+        rows = rows[: len(bag_of)]
     out = rows.new_zeros((bags, rows.shape[1]))
     if mode == "max":
         chosen, source = _largest_rows(rows._array, bag_of, bags)
@@ -250,16 +269,20 @@ def one_hot(tensor, num_classes=-1):
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
     else:
-        if array.min() < 0:
-            raise RuntimeError(f"Class values must be non-negative, got {int(array.min())}.")
-        largest = int(array.max())
+        _require_classes(array, num_classes)
         if num_classes == -1:
-            num_classes = largest + 1
-        elif num_classes <= largest:
-            if num_classes < 1:
-                raise RuntimeError("num_classes should be positive")
-            raise RuntimeError(
-                f"Class values must be smaller than num_classes: {largest} is not below "
-                f"{num_classes}."
-            )
+            num_classes = int(array.max()) + 1
     return wrap((array[..., None] == ns(array).arange(num_classes)).astype(array.dtype))
+
+
+@by_value()
+def _require_classes(array, num_classes):
+    if array.min() < 0:
+        raise RuntimeError(f"Class values must be non-negative, got {int(array.min())}.")
+    largest = int(array.max())
+    if num_classes != -1 and num_classes <= largest:
+        if num_classes < 1:
+            raise RuntimeError("num_classes should be positive")
+        raise RuntimeError(
+            f"Class values must be smaller than num_classes: {largest} is not below {num_classes}."
+        )

@@ -6,6 +6,8 @@ import functools
 import weakref
 from collections import OrderedDict
 
+from danlu.nn.modules._members import epoch
+
 _global_buffer_registration_hooks: OrderedDict = OrderedDict()
 _global_module_registration_hooks: OrderedDict = OrderedDict()
 _global_parameter_registration_hooks: OrderedDict = OrderedDict()
@@ -40,6 +42,7 @@ class RemovableHandle:
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
+        epoch[0] = object()
         for reference in self._tables:
             table = reference()
             if table is not None:
@@ -106,6 +109,7 @@ class BoundHook:
 
 def _register(table, hook, *, prepend=False, flags=()) -> RemovableHandle:
     """Put a hook into ``table``; ``flags`` are pairs of a table to mark it in, and whether to."""
+    epoch[0] = object()
     handle = RemovableHandle(table, extra_dict=[marked for marked, _ in flags])
     table[handle.id] = hook
     for marked, wanted in flags:

@@ -8,6 +8,10 @@ MEMBER_TABLES = ("_parameters", "_buffers", "_modules")
 
 _ABSENT = object()
 
+# Holds another object after every change of any module's attributes, members or hooks. Compiled
+# functions look at their modules only when it is not the object that they know: an `is`, 20 ns.
+epoch = [object()]
+
 
 class MemberTable(dict):
     """A dictionary of members whose entries are also ordinary attributes of their module.
@@ -33,6 +37,7 @@ class MemberTable(dict):
         return self._module() is module
 
     def __setitem__(self, name, value):
+        epoch[0] = object()
         module = self._module()
         if module is not None:
             attributes = module.__dict__
@@ -42,6 +47,7 @@ class MemberTable(dict):
         super().__setitem__(name, value)
 
     def __delitem__(self, name):
+        epoch[0] = object()
         value = self[name]
         super().__delitem__(name)
         module = self._module()

@@ -28,6 +28,7 @@ from danlu.nn.modules._hooks import (
 from danlu.nn.modules._members import (
     MEMBER_TABLES,
     MemberTable,
+    epoch,
     install_tables,
     plain_state,
     table_of,
@@ -169,7 +170,8 @@ class Module(ModuleTraversal, ModuleConversion, ModuleHooks, ModuleState):
             members = dict(value)
             table_of(self, name).clear()
             attributes[name] = MemberTable(self, members)
-        else:
+        elif attributes.get(name, _ABSENT) is not value:  # train() sets much to what it is
+            epoch[0] = object()
             super().__setattr__(name, value)
 
     def _set_before_init(self, name, value):
@@ -179,6 +181,7 @@ class Module(ModuleTraversal, ModuleConversion, ModuleHooks, ModuleState):
             raise AttributeError(_too_early(self, "module"))
         if _is_marked_buffer(value):
             raise AttributeError(_too_early(self, "buffer"))
+        epoch[0] = object()
         super().__setattr__(name, value)
 
     def _set_buffer(self, name, value):
@@ -222,6 +225,7 @@ class Module(ModuleTraversal, ModuleConversion, ModuleHooks, ModuleState):
                 if kind == "_buffers":
                     self._non_persistent_buffers_set.discard(name)
                 return
+        epoch[0] = object()
         super().__delattr__(name)
 
     def __dir__(self):
@@ -236,6 +240,7 @@ class Module(ModuleTraversal, ModuleConversion, ModuleHooks, ModuleState):
         return {"_is_full_backward_hook": None, **hooks, **plain_state(self)}
 
     def __setstate__(self, state):
+        epoch[0] = object()
         for name, value in state.items():
             if name not in _TABLES_IN_FILES or value:
                 self.__dict__[name] = value

@@ -15,6 +15,7 @@ from danlu.nn.modules.container import ModuleList
 from danlu.nn.modules.module import Module
 from danlu.nn.modules.normalization import LayerNorm
 from danlu.nn.modules.transformer_layers import TransformerDecoderLayer, TransformerEncoderLayer
+from danlu.ops.checks import by_value
 from danlu.ops.creation import full
 
 __all__ = ["Transformer", "TransformerDecoder", "TransformerEncoder"]
@@ -30,7 +31,12 @@ def _is_causal(mask, is_causal, length):
     if is_causal is not None or mask is None:
         return is_causal is True
     causal = _causal_mask(length, mask.device, mask.dtype)
-    return mask.shape == causal.shape and bool((mask == causal).all())
+    return mask.shape == causal.shape and _equal(mask._array, causal._array)
+
+
+@by_value(otherwise=False, raises=False)
+def _equal(mask, causal) -> bool:
+    return bool((mask == causal).all())
 
 
 def _length(x, batch_first):

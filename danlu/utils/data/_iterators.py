@@ -126,6 +126,11 @@ class SerialIterator(LoaderIterator):
         return self._fetch(self._next_index())
 
 
+def _are_rows(indices) -> bool:
+    chosen = np.asarray(indices)
+    return chosen.ndim == 1 and chosen.dtype.kind in "iu"
+
+
 class GatheringIterator(SerialIterator):
     """Gathers whole batches from tensors in memory."""
 
@@ -136,6 +141,36 @@ class GatheringIterator(SerialIterator):
     def _begin_indices(self):
         batches = getattr(self._loader.batch_sampler, "arrays", lambda: None)()
         return super()._begin_indices() if batches is None else batches
+
+    def take(self, most: int):
+        """The rows of the next batches, as many as have the size of the first of them.
+
+        Returns:
+            (tensors, an array [batches, rows of a batch]), or None where there is nothing to take
+            or the sampler says something else than row numbers. A batch of another size, and what
+            `give_back` returned, comes with the next call or with `next`.
+        """
+        if self._ahead is not None:
+            return None
+        taken: list = []
+        while len(taken) < most:
+            indices = next(self._indices, None)
+            if indices is None:
+                break
+            if not taken and not _are_rows(indices):
+                self.give_back([indices])
+                return None
+            if taken and (not _are_rows(indices) or len(indices) != len(taken[0])):
+                self.give_back([indices])
+                break
+            taken.append(indices)
+        if not taken:
+            return None
+        return self._gather.tensors, self._gather.rows(np.array(taken, dtype=np.int64))
+
+    def give_back(self, batches) -> None:
+        """Put indices of batches in front of those to come."""
+        self._indices = itertools.chain(batches, self._indices)
 
     def __next__(self):
         indices = next(self._indices) if self._ahead is None else self._next_index()

@@ -48,16 +48,34 @@ class _IterableFetcher:
         return self.collate_fn(batch)
 
 
-def gatherer(dataset):
-    """A function that gathers the batch of an array of indices whole, as `default_collate` would
-    make it.
+class Gatherer:
+    """Gathers the batch of an array of indices whole, as `default_collate` would make it.
 
-    None for datasets other than tensors in memory, or subsets of them."""
+    Attributes:
+        tensors: what the rows are gathered from.
+        chosen: which rows the indices count, an array; None for all.
+    """
+
+    __slots__ = ("chosen", "tensors")
+
+    def __init__(self, tensors, chosen=None):
+        self.tensors, self.chosen = tensors, chosen
+
+    def rows(self, indices):
+        """The rows of these indices."""
+        return indices if self.chosen is None else self.chosen[indices]
+
+    def __call__(self, indices):
+        rows = indices if self.chosen is None else self.chosen[indices]
+        return [wrap(tensor._array.take(rows, 0)) for tensor in self.tensors]
+
+
+def gatherer(dataset) -> Gatherer | None:
+    """What gathers batches of tensors in memory, or of subsets of them; None for other datasets."""
     if type(dataset) is TensorDataset:
         if not dataset.tensors or any(tensor._requires_grad for tensor in dataset.tensors):
             return None  # gradients flow back through a recorded stack
-        tensors = dataset.tensors
-        return lambda indices: [wrap(tensor._array.take(indices, 0)) for tensor in tensors]
+        return Gatherer(dataset.tensors)
     if type(dataset) is Subset:
         gather = gatherer(dataset.dataset)
         if gather is None:
@@ -65,5 +83,5 @@ def gatherer(dataset):
         chosen = np.asarray(dataset.indices)
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
             return None
-        return lambda indices: gather(chosen[indices])
+        return Gatherer(gather.tensors, gather.rows(chosen))
     return None

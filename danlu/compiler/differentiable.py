@@ -1,0 +1,181 @@
+"""Compiled functions whose results are differentiated later, outside of them.
+
+The trace goes on behind the function: a backward pass from its results, with gradients that are
+arguments, records what the derivative computes. The graph is then cut in two, and a node on the
+tape runs the second part when a real backward pass reaches it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from danlu.autograd.engine import run_backward
+from danlu.autograd.node import BACKWARD_TWICE, LEAF, Node, edge_of, sequence
+from danlu.compiler.overlay import is_inside, real
+from danlu.compiler.partition import cut
+from danlu.compiler.session import Session, is_freed
+from danlu.compiler.structure import build, leaves
+from danlu.kernels.graph.nodes import Slot, Unsupported
+from danlu.kernels.graph.traced import Traced
+from danlu.tensor import Tensor
+
+__all__ = ["CompiledBackward", "Differentiated", "differentiate", "history_of"]
+
+
+class CompiledBackward(Node):
+    """The derivative of a compiled function, as one machine-coded step.
+
+    Attributes:
+        part: the `Differentiated` it belongs to.
+        saved: arrays kept from the forward call.
+        versions: (version list, count) of the tensors that the derivative reads again.
+    """
+
+    __slots__ = ("part", "saved", "versions")
+
+    part: Differentiated
+
+    @property
+    def outputs(self):  # type: ignore[override]
+        return len(self.part.shapes)
+
+    def apply(self, g):
+        if self.saved is None:
+            raise RuntimeError(BACKWARD_TWICE)
+        for versions, count in self.versions:
+            if versions[0] != count:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an "
+                    "inplace operation after the compiled function that used it was called: write "
+                    "to it after backward(), or to a clone()"
+                )
+        gradients = [g] if self.outputs == 1 else g
+        gradients = [
+            np.zeros(shape, dtype) if each is None else np.ascontiguousarray(each, dtype)
+            for each, (shape, dtype) in zip(gradients, self.part.shapes)
+        ]
+        found = self.part.launch(*self.saved, *gradients)
+        return tuple(None if place is None else found[place] for place in self.part.places)
+
+    def apply_recorded(self, g):
+        raise RuntimeError(
+            "a compiled function can be differentiated once: call the function without "
+            "danlu.compile for create_graph=True"
+        )
+
+    def release(self) -> None:
+        self.saved = None
+
+
+class Differentiated:
+    """The derivative of a trace.
+
+    Attributes:
+        wanted: the tensors from outside that get gradients, as the overlay knows them.
+        places: per tensor the number of the gradient among the results, or None.
+        shapes: (shape, dtype) of the results that are differentiated.
+        launch: runs the later part of the graph.
+    """
+
+    def __init__(self, session: Session, returned, roots, wanted, gradients, tangents):
+        self.session, self.returned, self.roots, self.wanted = session, returned, roots, wanted
+        self.shapes = [(real("_array", t).shape, real("_array", t).dtype) for t in roots]
+        nodes = [each.node for each in gradients if each is not None]
+        order = iter(range(len(nodes)))
+        self.places = [None if each is None else next(order) for each in gradients]
+        self.part = cut(session.graph, nodes, tangents, session.arguments)
+        del session.arguments[tangents[0] :], session.sources[tangents[0] :]
+        self.launch = None
+
+    def outcome(self, assembler) -> str:
+        """The expression of what the function returns, its results tied to the tape."""
+        from danlu.compiler.program import executable
+
+        names: dict[int, str] = {}
+
+        def output(value):
+            if isinstance(value, Tensor) and is_inside(value) and real("_requires_grad", value):
+                name = assembler.returned_name(value)
+                names[id(value)] = name
+                return name
+            return assembler.output(value)
+
+        text = build(self.returned, output)
+        part = self.part
+        back_end = executable(part.graph, part.results, part.samples)
+        self.launch = back_end.launch
+        saved = [assembler.number_of(node) for node in part.saved]
+        session = self.session
+        given = [session.sources[number] for number in part.given]
+        versions = []
+        for known in session.overlay.outside.values():
+            if known.traced is not None and self._reads(known, part.given):
+                name = assembler.outside(known)
+                versions.append(f"({name}._writes, {name}._writes[0])")
+        edges = [f"edge_of({assembler.outside(known)})" for known in self.wanted]
+        assembler.names.update(
+            CompiledBackward=CompiledBackward, sequence=sequence, part=self, edge_of=edge_of
+        )
+        lines = [
+            "node = CompiledBackward()",
+            "node.seq, node.hooks, node.part = sequence(), None, part",
+            f"node.next = ({''.join(each + ', ' for each in edges)})",
+            f"node.saved = ({''.join(each + ', ' for each in given)}"
+            f"{''.join(f'r[{number}], ' for number in saved)})",
+            f"node.versions = ({''.join(each + ', ' for each in versions)})",
+        ]
+        for number, tensor in enumerate(self.roots):
+            name = names[id(tensor)]
+            lines.append(f"{name}._edge, {name}._requires_grad = (node, {number}), True")
+        assembler.effects += lines
+        return text
+
+    def _reads(self, known, given) -> bool:
+        node = known.traced._node
+        return node.op == "leaf" and node.info.slot.number in given
+
+
+def history_of(returned) -> list[Tensor]:
+    """The results that are part of a graph which no backward pass of the trace has used up."""
+    found = []
+    for _, value in leaves(returned, "returned")[0]:
+        if isinstance(value, Tensor) and is_inside(value) and real("_requires_grad", value):
+            if not is_freed(value) and all(value is not each for each in found):
+                found.append(value)
+    return found
+
+
+def differentiate(session: Session, returned) -> Differentiated | None:
+    """Record the derivative of what a traced function returned; None where nothing is to be
+    differentiated.
+
+    Raises:
+        Unsupported: it cannot be told from what the function itself did.
+    """
+    roots = history_of(returned)
+    if not roots:
+        return None
+    graph, overlay = session.graph, session.overlay
+    if any("_grad" in known.changed for known in overlay.outside.values()):
+        raise Unsupported("results that can be differentiated after a backward pass inside")
+    wanted = [
+        known for known in overlay.outside.values()
+        if known.traced is not None and real("_requires_grad", known.tensor)
+    ]  # fmt: skip
+    if any(real("_hooks", known.tensor) for known in wanted):
+        raise Unsupported("hooks on tensors whose gradients come later")
+    starts, tangents = [], []
+    for tensor in roots:
+        array = tensor._array
+        sample = np.zeros(array.shape, array.dtype)
+        tangents.append(session.add_argument(sample, "None"))
+        starts.append(Traced(graph, graph.leaf(sample, Slot("argument", tangents[-1]))))
+    before = dict(graph.writes)
+    found = run_backward(
+        [tensor._edge for tensor in roots], starts, False, False,
+        [(known.tensor, LEAF) for known in wanted],
+    )  # fmt: skip
+    if graph.writes != before:
+        raise Unsupported("a backward pass that writes to tensors")
+    gradients = [None if each is None else each._array for each in found]
+    return Differentiated(session, returned, roots, wanted, gradients, tangents)

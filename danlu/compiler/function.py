@@ -1,0 +1,246 @@
+"""`danlu.compile`: a function that runs as machine code where that is the same computation."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+import weakref
+from typing import Any
+
+from danlu.compiler import overlay
+from danlu.compiler.program import MISS, Program, arguments_of, assemble
+from danlu.compiler.session import Session
+from danlu.compiler.structure import leaves
+from danlu.kernels.graph.nodes import Unsupported
+from danlu.kernels.runtime import road
+from danlu.tensor import Tensor
+
+__all__ = ["CompileWarning", "Compiled", "Refusal", "is_compiling", "living", "trace"]
+
+NOTE_AFTER = 8  # traces of one function
+MOST_TRACES = 64
+# traces of calls that look alike, but for state that changes from call to call
+MOST_ALIKE = 8
+ATTEMPTS = 4
+
+
+living: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+def is_compiling() -> bool:
+    """Whether the code that asks is being traced by `danlu.compile`."""
+    return overlay.current() is not None
+
+
+class CompileWarning(UserWarning):
+    """A compiled function runs eagerly, or is traced often."""
+
+
+class Refusal(Exception):
+    """Why a call is not compiled.
+
+    Attributes:
+        reason, where: what it does that compiled code cannot, and the line that does it.
+        final: whether a later call of the same kind would end the same way.
+    """
+
+    def __init__(self, reason: str, where: str = "", final: bool = True):
+        super().__init__(reason, where)
+        self.reason, self.where, self.final = reason, where, final
+
+
+class Compiled:
+    """What `danlu.compile` makes of a function: call it like the function.
+
+    Attributes:
+        traces: how many programs were made.
+        compiled_calls, eager_calls: how calls were answered.
+        refusals: why calls ran eagerly, each reason once.
+        programs: the programs, the last made first.
+    """
+
+    def __init__(
+        self, function, fullgraph: bool = False, name: str | None = None, warns: bool = True
+    ):
+        functools.update_wrapper(self, function, updated=())
+        self._function, self._fullgraph, self._warns = function, fullgraph, warns
+        self._name = name or getattr(function, "__qualname__", type(function).__name__)
+        self._runs: tuple = ()
+        self._lock = threading.RLock()
+        self._refused: dict[Any, int] = {}
+        self._alike: dict[Any, int] = {}
+        self._noted = False
+        self.programs: list[Program] = []
+        self.traces = self.compiled_calls = self.eager_calls = 0
+        self.refusals: list[str] = []
+        living.add(self)
+
+    def __call__(self, *args, **kwargs):
+        if overlay._active is not None and overlay.current() is not None:
+            return self._function(*args, **kwargs)  # part of what is being traced
+        for run in self._runs:
+            result = run(args, kwargs)
+            if result is not MISS:
+                self.compiled_calls += 1
+                return result
+        return self._missed(args, kwargs)
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._name}>"
+
+    def reset(self) -> None:
+        """Forget all programs."""
+        with self._lock:
+            self._runs, self.programs = (), []
+            self._refused.clear()
+            self._alike.clear()
+
+    def explain(self) -> str:
+        """The programs as text, and why calls ran eagerly."""
+        parts = [f"{self._name}: {self.traces} traces, {self.compiled_calls} compiled calls, "
+                 f"{self.eager_calls} eager calls"]  # fmt: skip
+        parts += [f"eager: {each}" for each in self.refusals]
+        for program in self.programs:
+            parts += [f"run by {type(program.back_end).__name__}", program.source]
+            parts.append(program.back_end.source)
+        return "\n".join(parts)
+
+    def program_of(self, args, kwargs) -> Program | None:
+        """The program that would run a call."""
+        return next((each for each in self.programs if each.holds(args, kwargs)), None)
+
+    # ------------------------------------------------------------------ calls without a program
+    def _missed(self, args, kwargs):
+        if not road.enabled():
+            return self._eager(args, kwargs)
+        with self._lock:
+            key = _signature(args, kwargs)
+            if key is None or self._refused.get(key, 0) >= ATTEMPTS:
+                return self._eager(args, kwargs)
+            try:
+                program = self._traced(args, kwargs)
+            except Refusal as refusal:
+                if refusal.final:
+                    self._refused[key] = ATTEMPTS
+                    self._say_refused(refusal)
+                else:
+                    self._try_again(key, refusal.reason)
+                return self._eager(args, kwargs)
+            return self._first_run(program, key, args, kwargs)
+
+    def _eager(self, args, kwargs):
+        self.eager_calls += 1
+        return self._function(*args, **kwargs)
+
+    def _first_run(self, program, key, args, kwargs):
+        from danlu.compiler.verify import Differs, compare
+
+        differs = None
+        try:
+            returned = compare(program, lambda: self._eager(args, kwargs), args, kwargs)
+        except Differs as error:
+            differs, returned = error.args
+        if not program.holds(args, kwargs):  # it has moved what the trace was made for
+            self._try_again(key, "state that it reads changes from call to call")
+            return returned
+        if differs is not None:
+            self._refused[key] = ATTEMPTS
+            self._say_refused(Refusal(f"its compiled form gave {differs}"))
+            return returned
+        self.traces += 1
+        self.programs.insert(0, program)
+        self._runs = (program.run, *self._runs)[:MOST_TRACES]
+        del self.programs[MOST_TRACES:]
+        self._alike[key] = self._alike.get(key, 0) + 1
+        if self._alike[key] >= MOST_ALIKE:
+            self._refused[key] = ATTEMPTS
+            self._say_refused(Refusal("state that it reads changes from call to call"))
+        elif self.traces > NOTE_AFTER and not self._noted:
+            self._noted = True
+            self._warn(
+                f"{self._name} was traced {self.traces} times, for as many shapes or states of "
+                "what it reads; each new one costs a trace"
+            )
+        return returned
+
+    def _try_again(self, key, reason: str) -> None:
+        """Let a later call of this kind be traced, if not too many were."""
+        self._refused[key] = self._refused.get(key, 0) + 1
+        if self._refused[key] == ATTEMPTS:
+            self._say_refused(Refusal(reason))
+
+    def _traced(self, args, kwargs) -> Program:
+        return trace(self._function, args, kwargs)
+
+    # ------------------------------------------------------------------ what the user is told
+    def _say_refused(self, refusal: Refusal) -> None:
+        text = refusal.reason + (f" ({refusal.where})" if refusal.where else "")
+        if self._fullgraph:
+            raise RuntimeError(f"fullgraph=True, but {self._name} cannot be compiled: {text}")
+        if text not in self.refusals:
+            self.refusals.append(text)
+            self._warn(f"{self._name} runs eagerly: {text}")
+
+    def _warn(self, text: str) -> None:
+        if not self._warns:
+            return
+        warnings.warn(f"danlu.compile: {text}", CompileWarning, stacklevel=5)
+
+
+def _signature(args, kwargs):
+    """What calls that look alike have in common; None for arguments that tell nothing."""
+    found: list = []
+    for path, value in leaves((args, kwargs), "a")[0]:
+        if isinstance(value, Tensor):
+            array = value._array
+            found.append((path, array.shape, array.dtype, array.strides, value._requires_grad))
+        else:
+            found.append((path, type(value), id(value)))
+    return tuple(found)
+
+
+def trace(function, args, kwargs) -> Program:
+    """Trace a call of a function, changing nothing.
+
+    Raises:
+        Refusal: it is not to be compiled, or not yet.
+    """
+    from danlu.compiler.differentiable import differentiate
+    from danlu.compiler.operators import operators_on_traced
+    from danlu.compiler.optimizers import NotReady
+    from danlu.compiler.steps import steps_in_trace
+    from danlu.compiler.watch import Observer, Refused
+
+    session = Session()
+    observer = Observer(function)
+
+    def call():
+        lines, checks = arguments_of(args, kwargs, session)
+        returned = observer.run(args, kwargs)
+        return lines, checks, returned, differentiate(session, returned)
+
+    contexts = [operators_on_traced(), steps_in_trace(session)]
+    try:
+        lines, checks, returned, differentiated = session.run(call, contexts)
+        for expression in _guards(observer, session):
+            session.guard(expression)
+        return assemble(session, returned, lines, checks, differentiated)
+    except NotReady as error:
+        raise Refusal(str(error), final=False) from None
+    except Refused as error:
+        raise Refusal(error.reason, error.where) from None
+    except Unsupported as error:
+        raise Refusal(str(error), observer.where) from error
+    except Exception as error:
+        # what the function raises is raised by the eager call that follows
+        raise Refusal(f"{type(error).__name__} while tracing: {error}", observer.where) from error
+
+
+def _guards(observer, session) -> list[str]:
+    expressions, names = observer.guards().expressions()
+    session.names.update(names)
+    return expressions

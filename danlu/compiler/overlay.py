@@ -1,0 +1,205 @@
+"""What a trace does to tensors, kept away from the tensors themselves.
+
+While an overlay is installed, the slots of `Tensor` are properties. In the tracing thread they show
+every tensor from outside with a recording array in place of its own, and keep what the traced code
+changes about it; other threads, and the tensors themselves, see nothing of it. Tensors that the trace
+makes hold recording arrays from the start, by which they are told from those outside.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from danlu.kernels.graph.nodes import Unsupported
+from danlu.kernels.graph.traced import Traced, lift
+from danlu.tensor import Tensor
+
+__all__ = ["Outside", "Overlay", "current", "is_inside", "real"]
+
+_SLOTS = ("_array", "_edge", "_generation", "_grad", "_hooks", "_requires_grad", "_view", "_writes")
+_descriptors = {name: Tensor.__dict__[name] for name in _SLOTS}
+_array_of = _descriptors["_array"].__get__
+_set_array = _descriptors["_array"].__set__
+_installed = Lock()
+_active: Overlay | None = None
+
+
+class Outside:
+    """A tensor that was there before the trace, as the trace has seen it.
+
+    Attributes:
+        tensor: itself.
+        array: its memory when the trace began, its recording stand-in once it was looked at.
+        traced: the latter, or None.
+        changed: slot -> what the trace has put there.
+        path: the Python expression that finds the tensor at run time; None for one that is the same
+            at every call.
+        grad_seen: whether the trace has asked for the gradient it came with.
+    """
+
+    __slots__ = ("array", "changed", "grad_seen", "path", "tensor", "traced")
+
+    def __init__(self, tensor: Tensor, array: np.ndarray, path: str | None):
+        self.tensor, self.array, self.path = tensor, array, path
+        self.traced: Traced | None = None
+        self.changed: dict[str, Any] = {}
+        self.grad_seen = False
+
+
+class Overlay:
+    """The tensors that a trace touches.
+
+    Args:
+        graph: where the trace records.
+        leaf: called with an `Outside` when its values are first asked for; gives its `Traced`.
+        closed: tells whether nothing from outside may be looked at any more; `leaf` then says why.
+    """
+
+    def __init__(self, graph, leaf, closed):
+        self.graph, self._leaf, self.closed = graph, leaf, closed
+        self.thread = get_ident()
+        self.outside: dict[int, Outside] = {}
+        # id of a version list -> (the list, what the trace counts instead)
+        self.versions: dict[int, tuple[list, list]] = {}
+
+    def __enter__(self) -> Overlay:
+        global _active
+        if _active is not None and _active.thread == self.thread:
+            raise Unsupported("a trace within a trace")
+        _installed.acquire()
+        _active = self
+        for name, (get, put) in _properties.items():
+            setattr(Tensor, name, property(get, put))
+        return self
+
+    def __exit__(self, *exception) -> None:
+        global _active
+        for name, descriptor in _descriptors.items():
+            setattr(Tensor, name, descriptor)
+        _active = None
+        _installed.release()
+
+    # ------------------------------------------------------------------ tensors from outside
+    def of(self, tensor: Tensor, path: str | None = None) -> Outside:
+        """What is known of a tensor from outside."""
+        found = self.outside.get(id(tensor))
+        if found is None:
+            found = self.outside[id(tensor)] = Outside(tensor, _array_of(tensor), path)
+        return found
+
+    def array(self, tensor: Tensor) -> Traced:
+        known = self.of(tensor)
+        if known.traced is None or self.closed():
+            known.traced = self._leaf(known)
+        return known.traced
+
+    def lifted(self, array) -> Traced:
+        """The array of a tensor that the trace makes."""
+        if array.__class__ is Traced:
+            return array
+        if array.dtype.hasobject:
+            raise Unsupported("an array of Python objects")
+        return lift(self.graph, array)
+
+    def slot(self, name: str, tensor: Tensor):
+        """A slot of a tensor from outside, other than its array."""
+        known = self.of(tensor)
+        if name in known.changed:
+            return known.changed[name]
+        value = _descriptors[name].__get__(tensor)
+        if name == "_writes":
+            versions = self.versions.get(id(value))
+            if versions is None:
+                versions = self.versions[id(value)] = value, list(value)
+            return versions[1]
+        if name == "_grad":
+            known.grad_seen = True
+            if value is not None and id(value) not in self.outside:
+                where = known.path or self.name(tensor)
+                self.of(value, f"{where}._grad")
+        elif name in ("_edge", "_view"):
+            return None  # where the trace's graph ends: outside tensors are leaves to it
+        return value
+
+    def name(self, tensor: Tensor) -> str:
+        """How generated code refers to a tensor that is the same at every call."""
+        return f"t{id(tensor)}"
+
+    def change(self, name: str, tensor: Tensor, value) -> None:
+        known = self.of(tensor)
+        if name == "_grad":
+            known.changed[name] = value
+        elif name == "_array":
+            raise Unsupported("a tensor from outside gets other memory (x.data = ..., out=)")
+        elif value is not self.slot(name, tensor):
+            known.changed[name] = value
+
+
+def current() -> Overlay | None:
+    """The overlay of a trace that runs in this thread."""
+    return _active if _active is not None and _active.thread == get_ident() else None
+
+
+def real(name: str, tensor: Tensor):
+    """A slot as it is, whatever a trace shows."""
+    return _descriptors[name].__get__(tensor)
+
+
+def is_inside(tensor: Tensor) -> bool:
+    """Whether a trace made this tensor."""
+    return _array_of(tensor).__class__ is Traced
+
+
+def _get_array(tensor):
+    array = _array_of(tensor)
+    if array.__class__ is Traced or _active is None or _active.thread != get_ident():
+        return array
+    return _active.array(tensor)
+
+
+def _put_array(tensor, value):
+    if _active is None or _active.thread != get_ident():
+        _set_array(tensor, value)
+        return
+    try:
+        before = _array_of(tensor)
+    except AttributeError:  # a new tensor
+        before = None
+    if before is None or before.__class__ is Traced:
+        _set_array(tensor, _active.lifted(value))
+    else:
+        _active.change("_array", tensor, value)
+
+
+def _accessors(name):
+    descriptor = _descriptors[name]
+    get_plain, put_plain = descriptor.__get__, descriptor.__set__
+
+    def get(tensor):
+        if (
+            _active is None
+            or _active.thread != get_ident()
+            or _array_of(tensor).__class__ is Traced
+        ):
+            return get_plain(tensor)
+        return _active.slot(name, tensor)
+
+    def put(tensor, value):
+        if (
+            _active is None
+            or _active.thread != get_ident()
+            or _array_of(tensor).__class__ is Traced
+        ):
+            put_plain(tensor, value)
+        else:
+            _active.change(name, tensor, value)
+
+    return get, put
+
+
+_properties = {name: _accessors(name) for name in _SLOTS if name != "_array"}
+_properties["_array"] = _get_array, _put_array

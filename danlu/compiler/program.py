@@ -1,0 +1,408 @@
+"""From a finished trace to a Python function that checks its guards and runs the machine code.
+
+The function's text is made for one trace:
+
+    def run(args, kwargs):
+        x0 = args[0]
+        if not (x0.__class__ is Tensor and x0._array.shape == (100, 2) and ... and epoch[0] == 7):
+            return MISS
+        r = launch(a1, a2, x0._array)
+        w0[0] += 1
+        t1._grad = wrap(r[1])
+        return wrap(r[0])
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from danlu.autograd import grad_mode
+from danlu.autograd.node import BACKWARD_TWICE, Node, sequence
+from danlu.backend import dtypes
+from danlu.compiler.overlay import Outside, is_inside, real
+from danlu.compiler.session import Session, comes_from_elsewhere
+from danlu.compiler.structure import build, leaves
+from danlu.kernels.graph.nodes import Node as Value
+from danlu.kernels.graph.nodes import Unsupported
+from danlu.kernels.graph.traced import Traced
+from danlu.tensor import Tensor, wrap
+
+__all__ = ["MISS", "Program", "arguments_of", "assemble", "executable"]
+
+MISS: Any = object()
+_PRIMITIVES = (int, float, bool, str, bytes, complex, type(None))
+
+
+class Program:
+    """A trace that can be run.
+
+    Attributes:
+        run: `run(args, kwargs)`; MISS where a guard does not hold.
+        holds: whether the guards hold.
+        arguments: `arguments(args, kwargs)`: what the back end is called with.
+        settle: `settle(n)`: what n runs leave behind besides arrays written in place, gradients
+            and results.
+        source: their text.
+        session: the trace.
+        back_end: what runs the graph, a `Plan` or a `Single`.
+        grads: (tensor, number of the result or None) of the gradients that a run leaves.
+        outputs: the number of the result per tensor that is returned; None for those from outside.
+    """
+
+    def __init__(self, functions: dict, source: str, session: Session, back_end, grads, outputs):
+        self.run, self.holds = functions["run"], functions["holds"]
+        self.arguments, self.settle = functions["arguments"], functions["settle"]
+        self.source, self.session, self.back_end = source, session, back_end
+        self.grads, self.outputs = grads, outputs
+
+    @property
+    def draws(self) -> bool:
+        """Whether random numbers are drawn."""
+        return any(call.effect for call in self.session.graph.externs)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether many runs can be one native call."""
+        session = self.session
+        return (
+            hasattr(self.back_end, "epoch")
+            and not self.draws
+            and not session.host_calls
+            and None not in self.outputs
+            and all(number is None for _, number in self.grads)
+        )
+
+    def repeat(self, args, kwargs, rows, order):
+        """Run once per row of `order`, in one native call.
+
+        Args:
+            args, kwargs: of the first run; its tensors are rows that were gathered.
+            rows: an array per tensor argument, of which `order[n]` says the rows of run n.
+            order: int64 [runs, rows of a batch], within the arrays.
+
+        Returns:
+            An array [runs, ...] per tensor that the function returns.
+        """
+        session, steps = self.session, len(order)
+        arguments = self.arguments(args, kwargs)
+        gathered = {
+            number: rows[place]
+            for place in range(len(rows))
+            for number, source in enumerate(session.sources)
+            if source == f"x{place}._array"
+        }
+        scalars = session.symbols.functions().table(steps)
+        found = self.back_end.epoch(arguments, gathered, order, scalars, self.outputs)
+        self.settle(steps)
+        return found
+
+
+def executable(graph, results, arguments):
+    """The faster of the back ends that can run a graph.
+
+    Raises:
+        Unsupported: neither can.
+    """
+    from danlu.kernels.graph.plan import plan_graph
+    from danlu.kernels.graph.single import single
+
+    try:
+        return single(graph, results, arguments)
+    except Unsupported:
+        return plan_graph(graph, results, arguments)
+
+
+def arguments_of(args, kwargs, session) -> tuple[list[str], list[str]]:
+    """Let the overlay know the tensors among the arguments of a call.
+
+    Returns:
+        The lines that name them at run time, and the guards on all arguments.
+    """
+    found, checks = leaves(args, "args")
+    if kwargs:
+        more, further = leaves(kwargs, "kwargs")
+        found, checks = found + more, checks + further
+    else:
+        checks.append("not kwargs")
+    lines: list[str] = []
+    seen: dict[int, str] = {}
+    for path, value in found:
+        if isinstance(value, Tensor):
+            name = f"x{len(lines)}"
+            lines.append(f"{name} = {path}")
+            checks += [f"{name} is{'' if id(value) == other else ' not'} {before}"
+                       for other, before in seen.items()]  # fmt: skip
+            if id(value) not in seen:
+                seen[id(value)] = name
+                session.overlay.of(value, name)
+            checks += _tensor_checks(name, value, session)
+        elif type(value) in _PRIMITIVES:
+            kind = f"type({path}).__name__ == {type(value).__name__!r}"
+            checks.append(f"{path} is {value}" if value is None else f"{path} == {value!r} and {kind}"
+                          if value == value else f"{path} != {path}")  # fmt: skip
+        elif isinstance(value, np.ndarray):
+            raise Unsupported("a NumPy array among the arguments: pass torch.from_numpy(array)")
+        else:
+            name = f"o{id(value)}"
+            session.names[name] = value
+            checks.append(f"{path} is {name}")
+    return lines, checks
+
+
+def _tensor_checks(name, value, session) -> list[str]:
+    array = real("_array", value)
+    kind = f"k{id(type(value))}"
+    session.names[kind] = type(value)
+    session.names[array.dtype.name] = array.dtype
+    checks = [
+        f"{name}.__class__ is {kind}",
+        f"{name}._array.shape == {array.shape}",
+        f"{name}._array.dtype is {array.dtype.name}",
+    ]
+    if array.flags.c_contiguous:
+        checks.append(f"{name}._array.flags.c_contiguous")
+    else:
+        checks.append(f"{name}._array.strides == {array.strides}")
+    if array.dtype.kind in "fcV":
+        checks.append(f"{name}._requires_grad is {value._requires_grad}")
+    if value._requires_grad:
+        checks.append(f"{name}._hooks is None")
+        if value._hooks is not None:
+            raise Unsupported("hooks on an argument")
+    return checks
+
+
+class _Assembler:
+    def __init__(self, session: Session, returned, lines, checks):
+        self.session, self.returned = session, returned
+        self.lines, self.checks = lines, checks
+        self.results: list[Value] = []
+        self.numbers: dict[Value, int] = {}
+        self.names: dict[str, Any] = {"MISS": MISS, "wrap": wrap}
+        self.effects: list[str] = []
+        self.grads: list = []
+        self.outputs: list[int | None] = []
+        self.made: dict[int, str] = {}
+        self.arrays: set[int] = set()
+        self.owners: dict[int, list] = {}
+        self.given: dict[int, Any] = {}
+
+    def result(self, traced: Traced) -> int:
+        """The number of a value among the results."""
+        if traced.weak:
+            raise Unsupported("a Python number that depends on tensors")
+        if _looks_at_argument(traced):
+            raise Unsupported("a result that shares memory with a tensor from outside")
+        for other in traced.relatives:
+            if other is not traced and id(other) in self.arrays:
+                raise Unsupported("results that share memory")
+        self.arrays.add(id(traced))
+        return self.number_of(traced.node)
+
+    def number_of(self, node: Value) -> int:
+        """The number of a node among the results."""
+        if node not in self.numbers:
+            self.numbers[node] = len(self.results)
+            self.results.append(node)
+        return self.numbers[node]
+
+    # ------------------------------------------------------------------ effects
+    def host_calls(self) -> None:
+        """Steps that run in Python, each with the gradients that it is to find."""
+        for place, (function, args, kwargs, gradients) in enumerate(self.session.host_calls):
+            for known, value in gradients:
+                self.gradient(known, value)
+            self.session.names[f"host{place}"] = function
+            given = [self.host_argument(each) for each in args]
+            given += [f"{key}={self.host_argument(each)}" for key, each in kwargs.items()]
+            self.effects.append(f"host{place}({', '.join(given)})")
+
+    def gradient(self, known: Outside, value) -> None:
+        """Leave a tensor from outside with a gradient, unless it was."""
+        if self.given.get(id(known), MISS) is not value:
+            self.given[id(known)] = value
+            self.effects.append(f"{self.outside(known)}._grad = {self.tensor(value)}")
+
+    def host_argument(self, value) -> str:
+        if isinstance(value, Tensor):
+            return self.tensor(value)
+        name = f"v{id(value)}"
+        self.session.names[name] = value
+        return name
+
+    def gradients(self) -> None:
+        """The gradients that tensors from outside are left with."""
+        for known in list(self.session.overlay.outside.values()):
+            changed = dict(known.changed)
+            if "_grad" in changed:
+                value = changed.pop("_grad")
+                if comes_from_elsewhere(known) and value is not None:
+                    raise Unsupported("a backward pass that reaches operations outside")
+                self.gradient(known, value)
+                number = None if value is None or not is_inside(value) else self.numbers.get(
+                    real("_array", value).node
+                )  # fmt: skip
+                self.grads.append((known, number))
+            for slot, value in changed.items():
+                if real(slot, known.tensor) is not value:
+                    raise Unsupported(f"a tensor from outside changes its {slot.strip('_')}")
+            if known.grad_seen:
+                present = real("_grad", known.tensor) is not None
+                word = "is not" if present else "is"
+                self.checks.append(f"{self.outside(known)}._grad {word} None")
+
+    def outside(self, known: Outside) -> str:
+        if known.path is not None:
+            return known.path
+        name = self.session.overlay.name(known.tensor)
+        self.session.names[name] = known.tensor
+        return name
+
+    def tensor(self, value) -> str:
+        """The expression of a tensor that a run leaves behind or returns."""
+        if value is None:
+            return "None"
+        if not is_inside(value):
+            return self.outside(self.session.overlay.of(value))
+        if real("_view", value) is not None and not is_inside(real("_view", value)):
+            raise Unsupported("a result that is a view of a tensor from outside")
+        name = self.made.get(id(value))
+        if name is None:
+            name = self.made[id(value)] = f"y{len(self.made)}"
+            number = self.result(real("_array", value))
+            versions = real("_writes", value)
+            # equal values are one node, but not one memory
+            shared = self.owners.setdefault(number, versions) is versions
+            array = f"r[{number}]" if shared else f"r[{number}].copy()"
+            self.effects.append(f"{name} = wrap({array})")
+        return name
+
+    # ------------------------------------------------------------------ what is returned
+    def output(self, value) -> str:
+        if isinstance(value, Tensor):
+            name = self.returned_name(value)
+            if is_inside(value):
+                if real("_requires_grad", value):
+                    self.history(name, value)
+            return name
+        if type(value) in _PRIMITIVES or isinstance(value, (dtypes.dtype, type)):
+            name = f"v{id(value)}"
+            self.session.names[name] = value
+            return name
+        raise Unsupported(f"a result of type {type(value).__name__}")
+
+    def returned_name(self, value) -> str:
+        """The name of a tensor that the function returns."""
+        inside = is_inside(value)
+        if inside and type(value) is not Tensor:
+            raise Unsupported(f"a result of type {type(value).__name__}")
+        self.outputs.append(self.result(real("_array", value)) if inside else None)
+        return self.tensor(value)
+
+    def history(self, name, value) -> None:
+        """A result whose graph was used up by a backward pass still says so."""
+        self.effects.append(f"{name}._requires_grad = True")
+        edge = real("_edge", value)
+        if edge is not None:
+            node = _used_up(edge[0].name())()
+            node.seq, node.hooks, node.next = sequence(), None, ()
+            self.names[f"n{name}"] = node
+            self.effects.append(f"{name}._edge = (n{name}, {edge[1]})")
+
+    # ------------------------------------------------------------------ the text
+    def run(self, differentiated) -> Program:
+        session = self.session
+        outcome = None
+        if differentiated is None:
+            outcome = build(self.returned, self.output)
+        self.host_calls()
+        self.gradients()
+        if differentiated is not None:
+            outcome = differentiated.outcome(self)
+        for versions, _ in session.written():
+            session.names[f"w{id(versions)}"] = versions
+        _refuse_overlaps(session)
+        back_end = executable(session.graph, self.results, session.arguments)
+        self.checks += [f"grad_state.grad is {grad_mode.state.grad}"]
+        self.checks.append("default_dtype() is dtype")
+        names = {
+            **self.names, **session.names, "launch": back_end.launch,
+            "grad_state": grad_mode.state, "default_dtype": dtypes.get_default_dtype,
+            "dtype": dtypes.get_default_dtype(), "Tensor": Tensor,
+        }  # fmt: skip
+        conditions = _joined([*self.checks, *session.guards])
+        prepare, sources = session.prepared()
+        given = ", ".join(sources)
+        written = [f"w{id(versions)}[0] += {count}" for versions, count in session.written()]
+        cleared = [f"{self.outside(known)}._grad = None" for known, number in self.grads
+                   if number is None]  # fmt: skip
+        source = "".join((
+            _function("run", "args, kwargs", [
+                *self.lines, f"if not ({conditions}):", "    return MISS", *prepare,
+                f"r = launch({given})", *self.effects, *written, f"return {outcome}",
+            ]),
+            _function("holds", "args, kwargs", [*self.lines, f"return bool({conditions})"]),
+            _function("arguments", "args, kwargs", [*self.lines, *prepare, f"return [{given}]"]),
+            _function("settle", "n", [*[f"{each} * n" for each in written], *cleared, "return"]),
+        ))  # fmt: skip
+        scope: dict = dict(names)
+        exec(source, scope)
+        return Program(scope, source, session, back_end, self.grads, self.outputs)
+
+
+def _looks_at_argument(traced: Traced) -> bool:
+    node = traced._node
+    return node.op == "leaf" and node.info.slot.kind == "argument"
+
+
+def _function(name: str, parameters: str, lines) -> str:
+    return f"def {name}({parameters}):\n" + "".join(f"    {line}\n" for line in lines)
+
+
+def _joined(conditions) -> str:
+    return " and ".join(dict.fromkeys(conditions)) or "True"
+
+
+def assemble(session: Session, returned, lines, checks, differentiated=None) -> Program:
+    """The program of a finished trace.
+
+    Raises:
+        Unsupported: its effects or results cannot be had from compiled code.
+    """
+    return _Assembler(session, returned, lines, checks).run(differentiated)
+
+
+class _UsedUp(Node):
+    """What is left of a node after a backward pass."""
+
+    __slots__ = ()
+
+    def apply(self, g):
+        raise RuntimeError(BACKWARD_TWICE)
+
+    apply_recorded = apply
+
+
+@cache
+def _used_up(name: str) -> type:
+    return type(name, (_UsedUp,), {"__slots__": ()})
+
+
+def _refuse_overlaps(session) -> None:
+    """Arguments that share memory, one of which is written."""
+    written = {leaf.info.slot.number for leaf in session.graph.writes}
+    bounds = sorted(
+        (*np.lib.array_utils.byte_bounds(array), number)
+        for number, array in enumerate(session.arguments)
+        if isinstance(array, np.ndarray) and array.size
+    )
+    end, together = 0, False
+    for low, high, number in bounds:
+        if low >= end:
+            together = number in written
+        elif together or number in written:
+            raise Unsupported("tensors that share memory, one of which is written to")
+        end = max(end, high)

@@ -1,0 +1,71 @@
+"""Steps of optimizers, schedulers and averages in a trace.
+
+An optimizer whose formula can be recorded becomes part of the graph. What is Python all through, as a
+scheduler is, or an optimizer with decisions of its own, is called after the machine code of every
+run: a *host call*. Nothing may be computed behind one that depends on what it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from danlu.compiler import overlay
+from danlu.compiler.optimizers import inline
+from danlu.compiler.session import Session
+from danlu.kernels.graph.nodes import Unsupported
+from danlu.optim import optimizer as optimizers
+from danlu.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from danlu.optim.swa_utils import AveragedModel
+
+__all__ = ["steps_in_trace"]
+
+
+@contextmanager
+def steps_in_trace(session: Session) -> Iterator[None]:
+    """Let a trace see the steps of optimizers, schedulers and averaged models of this thread."""
+
+    def optimizer_step(step, optimizer, args, kwargs) -> bool:
+        if overlay.current() is not session.overlay:
+            return False
+        if args or any(each is not None for each in kwargs.values()):
+            raise Unsupported(f"{type(optimizer).__name__}.step with a closure")
+        try:
+            inline(optimizer, session)
+        except Unsupported:
+            session.host_call(type(optimizer).step, (optimizer,), {}, moves_tensors=True)
+        return True
+
+    replaced = [
+        (cls, "step", False)
+        for cls in (*_family(LRScheduler), *_family(ReduceLROnPlateau))
+        if "step" in vars(cls)
+    ]
+    replaced.append((AveragedModel, "update_parameters", True))
+    kept = [(owner, name, vars(owner)[name]) for owner, name, _ in replaced]
+    before = optimizers.in_trace
+    optimizers.in_trace = optimizer_step
+    try:
+        for owner, name, moves in replaced:
+            setattr(owner, name, _host_call(session, vars(owner)[name], moves))
+        yield
+    finally:
+        optimizers.in_trace = before
+        for owner, name, method in kept:
+            setattr(owner, name, method)
+
+
+def _family(cls) -> list[type]:
+    found = [cls]
+    for each in cls.__subclasses__():
+        found += _family(each)
+    return list(dict.fromkeys(found))
+
+
+def _host_call(session, method, moves_tensors):
+    def call(*args, **kwargs):
+        if overlay.current() is not session.overlay:
+            return method(*args, **kwargs)
+        return session.host_call(method, args, kwargs, moves_tensors)
+
+    return call

@@ -1,0 +1,467 @@
+"""Watching a function run: what it does besides computing, and what it depends on.
+
+Compiled code repeats what a function did to tensors, and nothing else. So while the function is
+traced, a profiler looks at every call that its Python code makes: one that has effects is refused
+before it happens. Writes that make no call are found afterwards, by comparing the state with what
+it was (`compiler.state`), and undone, so that the call can be repeated eagerly.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import gc
+import os
+import re
+import sys
+from collections import deque
+from functools import partial
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GeneratorType,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any
+
+import numpy as np
+
+import danlu
+from danlu.compiler.bytecode import Names, names_of
+from danlu.compiler.places import ModuleState, Place
+from danlu.compiler.state import Guards, Refused, State
+from danlu.nn.modules import _hooks
+from danlu.nn.modules.module import Module
+from danlu.optim import optimizer
+from danlu.tensor import Tensor
+
+__all__ = ["Observer", "Refused"]
+
+_PURE_BUILTINS = frozenset(map(id, (
+    abs, all, any, ascii, bin, callable, chr, delattr, dir, divmod, format, getattr, hasattr, hash,
+    hex, id, isinstance, issubclass, iter, len, locals, max, min, next, oct, ord, pow, repr, round,
+    setattr, sorted, sum, vars, builtins.__build_class__, builtins.__import__, os.fspath,
+    sys.exc_info, sys.getrecursionlimit, sys.getsizeof, sys.intern,
+)))  # fmt: skip
+_PURE_MODULES = frozenset((
+    "_abc", "_bisect", "_collections", "_functools", "_operator", "_stat", "_string", "_struct",
+    "_typing", "_weakref", "cmath", "danlu", "itertools", "math", "unicodedata",
+))  # fmt: skip
+# types whose methods change nothing, or nothing but what the call has made
+_PURE_TYPES = (
+    int, float, complex, str, bytes, tuple, frozenset, range, slice, memoryview, GeneratorType,
+    MappingProxyType, re.Pattern, re.Match, np.generic, np.dtype, Tensor, super, property,
+)  # fmt: skip
+_MUTABLE_TYPES = (list, dict, set, bytearray, deque)
+_READING = frozenset((
+    "copy", "count", "difference", "fromkeys", "get", "index", "intersection", "isdisjoint",
+    "issubset", "issuperset", "items", "keys", "symmetric_difference", "union", "values",
+    "__contains__", "__getitem__", "__iter__", "__len__", "__reduce__", "__reduce_ex__",
+    "__reversed__", "__sizeof__",
+))  # fmt: skip
+# what a class may be asked, its constructors included
+_PURE_OF_CLASSES = frozenset((
+    "__new__", "__init_subclass__", "__subclasses__", "__subclasshook__", "__class_getitem__", "mro",
+    "__instancecheck__", "__subclasscheck__", "from_bytes", "fromhex", "fromkeys", "maketrans",
+))  # fmt: skip
+# parts of the standard library that look after themselves
+_TRUSTED_STDLIB = frozenset((
+    "__future__", "_collections_abc", "_weakrefset", "abc", "collections", "contextlib", "copy",
+    "copyreg", "dataclasses", "enum", "fractions", "functools", "genericpath", "heapq", "inspect",
+    "keyword", "numbers", "operator", "posixpath", "re", "reprlib", "sre_compile", "sre_parse",
+    "statistics", "string", "textwrap", "types", "typing", "weakref",
+))  # fmt: skip
+_REFUSED_STDLIB = frozenset((
+    "asyncio", "concurrent", "multiprocessing", "queue", "socket", "subprocess", "tempfile",
+    "threading",
+))  # fmt: skip
+# parts of danlu that read or write files, or keep what they are given
+_EFFECTFUL = ("serialization/", "utils/data/", "utils/tensorboard/")
+_PURE_NUMPY = frozenset((
+    "broadcast_shapes", "isscalar", "issubclass_", "issubdtype", "ndim", "prod",
+    "_ndim_dispatcher", "_prod_dispatcher",
+))  # fmt: skip
+
+_GENERATES = 0x20 | 0x80 | 0x200  # flags of generators, coroutines, asynchronous generators
+_RESUME = dis.opmap.get("RESUME")
+
+
+_DANLU = os.path.dirname(danlu.__file__) + os.sep
+_NUMPY = os.path.dirname(np.__file__) + os.sep
+_STDLIB = os.path.dirname(os.__file__) + os.sep
+
+# kinds of code
+_USER, _LIBRARY, _PLAIN, _OWN = "user", "library", "plain", "own"
+
+
+def _kind_of(code: CodeType, module: str) -> str:
+    """Whose code it is, by its file and the name of its module.
+
+    User code is watched, and a library while the user calls it; _OWN code (danlu and NumPy) and
+    _PLAIN code (harmless parts of the standard library) are not.
+    """
+    file = code.co_filename
+    if file.startswith((_DANLU, _NUMPY)):
+        return _OWN
+    if file.startswith("<frozen "):
+        return _PLAIN
+    if file == "<string>" and (not module or module.startswith(("danlu.", "namedtuple_"))):
+        return _LIBRARY  # generated, by whoever calls it
+    if "site-packages" in file or "dist-packages" in file:
+        return _LIBRARY
+    if file.startswith(_STDLIB):
+        return _PLAIN if module.partition(".")[0] in _TRUSTED_STDLIB else _LIBRARY
+    return _USER
+
+
+class _Stop(BaseException):
+    """Leaves the watched function; not an Exception, which the function could catch."""
+
+
+class Observer:
+    """Runs a function once, watching.
+
+    Args:
+        function: a function, method, module, or any other callable object.
+
+    Attributes:
+        where: after an exception, the innermost line of the user's code that it went through.
+
+    Example:
+        >>> from danlu.compiler.watch import Observer
+        >>> scale = 2.0
+        >>> observer = Observer(lambda x: x * scale)
+        >>> observer.run((3.0,), {})
+        6.0
+        >>> from danlu.compiler.watch import Refused
+        >>> try:
+        ...     Observer(lambda x: print(x)).run((3.0,), {})
+        ... except Refused as refused:
+        ...     refused.reason
+        'print is called'
+    """
+
+    def __init__(self, function):
+        self.where = ""
+        self._function = function
+        self._state = State()
+        self._refused: Refused | None = None
+        self._kinds: dict[int, str] = {}
+        self._codes: list[CodeType] = []  # keeps the ids in use
+        self._ran: list[tuple[CodeType, Names]] = []  # the user's
+        self._inner: set[int] = set()  # code of functions that running functions define
+        self._watched: set[int] = set()
+        self._entered: set[int] = set()
+        self._generators: dict[int, Any] = {}
+        self._made: dict[int, Module] = {}  # modules made by the call
+        self._written: dict[tuple[int, str], str] = {}
+        self._importing: Any = None
+        self._handlers: dict[int, Any] = {
+            id(method.__code__): handler
+            for method, handler in (
+                (Module.__init__, self._module_made),
+                (Module.__setstate__, self._module_made),
+                (Module.__setattr__, self._module_written),
+                (Module.__delattr__, self._module_written),
+                (Module.register_parameter, self._module_written),
+                (Module.register_buffer, self._module_written),
+                (Module._store_module, self._module_written),
+                (_hooks._register, self._hook_registered),
+                (optimizer._register, self._hook_registered),
+            )
+        }
+        self._kinds.update(dict.fromkeys(self._handlers, _OWN))
+
+    def run(self, args: tuple, kwargs: dict):
+        """Call the function, watching.
+
+        Raises:
+            Refused: it does what compiled code would not repeat. Python state is as it was before.
+        """
+        root = self._root()
+        self._state.where = f"{root.co_filename}:{root.co_firstlineno}" if root else ""
+        self._state.visit(self._function)
+        self._state.visit((*args, *kwargs.values()), argument=True)
+        profiler = sys.getprofile()
+        sys.setprofile(self._profiler())
+        try:
+            result = self._function(*args, **kwargs)
+        except _Stop:
+            assert self._refused is not None
+        except BaseException as error:
+            self.where = self._where_raised(error)
+            if self._refused is None:
+                sys.setprofile(profiler)
+                self._undo()
+                raise
+        finally:
+            sys.setprofile(profiler)
+        refused = self._undo()
+        if self._refused is not None:
+            raise self._refused from None
+        if refused is not None:
+            raise refused
+        return result
+
+    def guards(self) -> Guards:
+        """The conditions under which another run would do the same."""
+        places = [place for place in self._state.places.values() if place.guarded]
+        return Guards(places, list(self._state.modules.values()))
+
+    def _root(self) -> CodeType | None:
+        """The code of the function, which is the user's also if danlu has defined it."""
+        function = self._function
+        while isinstance(function, partial):
+            function = function.func
+        holder = getattr(function, "__self__", None)
+        if isinstance(function, MethodType):
+            function = function.__func__
+        elif not isinstance(function, FunctionType) and not isinstance(function, Module):
+            holder, function = function, vars(type(function)).get("__call__")
+        if not isinstance(function, FunctionType):
+            return None
+        code = function.__code__
+        wraps = hasattr(function, "__wrapped__")
+        if not wraps and not isinstance(holder, Module) and (holder or function.__closure__):
+            self._kinds[id(code)] = _USER
+            self._handlers[id(code)] = self._user_call
+            self._watched.add(id(code))
+        return code
+
+    # ------------------------------------------------------------------ the profiler
+    def _profiler(self):
+        handlers, watched = self._handlers, self._watched
+        classify, called = self._classify, self._called
+
+        def profile(frame, event, argument):
+            # 0.25 microseconds for a call that is nobody's business, half of them CPython's
+            try:
+                if event == "call":
+                    code = frame.f_code
+                    try:
+                        handler = handlers[id(code)]
+                    except KeyError:
+                        handler = classify(code, frame)
+                    if handler is not None:
+                        handler(frame)
+                elif event == "c_call" and id(frame.f_code) in watched:
+                    called(frame, argument)
+            except Refused as refused:
+                self._refused = refused
+                raise _Stop from None
+
+        self._profile = profile
+        return profile
+
+    def _until_imported(self, frame, event, argument) -> None:
+        """The profiler while a module is being imported: what its code does is done once."""
+        if event == "return" and frame is self._importing:
+            sys.setprofile(self._profile)
+
+    def _import(self, frame) -> None:
+        self._importing = frame
+        sys.setprofile(self._until_imported)
+
+    def _classify(self, code: CodeType, frame):
+        self._codes.append(code)
+        kind = _kind_of(code, frame.f_globals.get("__name__") or "")
+        self._kinds[id(code)] = kind
+        handler: Any = None
+        if kind in (_USER, _LIBRARY):
+            self._watched.add(id(code))
+            handler = self._user_call if kind is _USER else self._library_call
+        elif kind is _PLAIN and code.co_name == "_find_and_load":
+            handler = self._import
+        elif code.co_filename.startswith(_NUMPY):
+            handler = self._numpy_call
+        elif code.co_filename.removeprefix(_DANLU).replace(os.sep, "/").startswith(_EFFECTFUL):
+            handler = self._effectful_call
+        self._handlers[id(code)] = handler
+        return handler
+
+    # ------------------------------------------------------------------ calls of Python functions
+    def _user_call(self, frame) -> None:
+        code = frame.f_code
+        if code.co_flags & _GENERATES:
+            self._generator_call(frame)
+        if id(code) in self._entered:
+            return
+        self._enter(frame, guarded=True)
+        if not code.co_flags & _GENERATES:
+            self._handlers[id(code)] = None
+
+    def _library_call(self, frame) -> None:
+        if not self._is_users(frame.f_back):
+            return
+        module = (frame.f_globals.get("__name__") or "").partition(".")[0]
+        if module in _REFUSED_STDLIB:
+            raise Refused(f"{module} is used", self._where(frame))
+        if id(frame.f_code) not in self._entered:
+            self._enter(frame, guarded=False)
+
+    def _numpy_call(self, frame) -> None:
+        if not self._is_users(frame.f_back):
+            return
+        code = frame.f_code
+        pure = code.co_name in _PURE_NUMPY or code.co_filename.endswith("getlimits.py")
+        if not pure or any(isinstance(v, (Tensor, np.ndarray)) for v in frame.f_locals.values()):
+            raise Refused(f"NumPy in compiled code: {code.co_name}", self._where(frame))
+
+    def _effectful_call(self, frame) -> None:
+        if self._is_users(frame.f_back):
+            raise Refused(f"{frame.f_code.co_name} is called", self._where(frame))
+
+    def _generator_call(self, frame) -> None:
+        started = (
+            frame.f_lasti < 0
+            if _RESUME is None
+            else not frame.f_code.co_code[frame.f_lasti + 1] & 3
+        )
+        if started:
+            self._generators[id(frame)] = frame
+        elif id(frame) not in self._generators:
+            raise Refused("a generator from outside is advanced", self._where(frame))
+
+    def _enter(self, frame, guarded: bool) -> None:
+        """Take in what code names that runs for the first time."""
+        code, names = frame.f_code, names_of(frame.f_code)
+        self._entered.add(id(code))
+        self._ran.append((code, names))
+        self._inner.update(id(each) for each in code.co_consts if isinstance(each, CodeType))
+        where = f"{code.co_filename}:{code.co_firstlineno}" if guarded else self._where(frame)
+        self._state.where = where
+        self._refuse_by_name(code, names, frame.f_globals)
+        if not self._state.functions_of(code):
+            self._find_functions(frame)
+        self._state.enter(code, names, frame.f_globals, guarded)
+
+    def _refuse_by_name(self, code: CodeType, names: Names, variables: dict) -> None:
+        """Refuse what makes no call that a profiler sees."""
+        for name, line in names.handed_on.items():
+            function = variables.get(name, getattr(builtins, name, None))
+            if type(function) is BuiltinFunctionType and not _is_pure(function):
+                raise Refused(f"{name} is handed on", f"{code.co_filename}:{line}")
+        line = names.attributes.get("random")
+        if line is not None and any(variables.get(name) is np for name in names.globals):
+            raise Refused("random numbers of NumPy", f"{code.co_filename}:{line}")
+
+    def _find_functions(self, frame) -> None:
+        """Find the function that a frame runs, where nothing that was visited has led to it."""
+        code = frame.f_code
+        if code.co_argcount:
+            instance = frame.f_locals.get(code.co_varnames[0])
+            for cls in (instance if isinstance(instance, type) else type(instance)).__mro__:
+                method = vars(cls).get(code.co_name)
+                if getattr(getattr(method, "__func__", method), "__code__", None) is code:
+                    self._state.method(cls, code.co_name)
+                    return
+        if id(code) not in self._inner:
+            for function in gc.get_referrers(code):
+                if type(function) is FunctionType and function.__code__ is code:
+                    self._state.visit(function, code.co_name)
+
+    # ------------------------------------------------------------------ calls of C functions
+    def _called(self, frame, function) -> None:
+        if _is_pure(function):
+            return
+        if self._kinds[id(frame.f_code)] is _LIBRARY and not self._is_users(frame):
+            return
+        owner = getattr(function, "__self__", None)
+        name = function.__name__
+        if isinstance(owner, _MUTABLE_TYPES):
+            place = self._state.containers.get(id(owner))
+            if place is None:
+                return  # the call has made it
+            raise Refused(f"{place} is changed by {name}", self._where(frame))
+        if owner is not None and not isinstance(owner, ModuleType):
+            name = f"{getattr(owner, '__name__', type(owner).__name__)}.{name}"
+            module = type(owner).__module__
+        else:
+            module = getattr(function, "__module__", None) or ""
+            if module not in ("builtins", ""):
+                name = f"{module}.{name}"
+        if module.startswith("numpy"):
+            raise Refused(f"NumPy in compiled code: {name}", self._where(frame))
+        raise Refused(f"{name} is called", self._where(frame))
+
+    # ------------------------------------------------------------------ modules
+    def _module_made(self, frame) -> None:
+        module = frame.f_locals["self"]
+        if id(module) not in self._state.modules:
+            self._made[id(module)] = module
+
+    def _module_written(self, frame) -> None:
+        module, name = frame.f_locals["self"], frame.f_locals["name"]
+        if id(module) not in self._made:
+            self._state.module(module)
+            self._written.setdefault((id(module), name), self._where(frame))
+
+    def _hook_registered(self, frame) -> None:
+        table = frame.f_locals["table"]
+        if not any(table is each for m in self._made.values() for each in vars(m).values()):
+            raise Refused("a hook is registered", self._where(frame))
+
+    # ------------------------------------------------------------------ lines
+    def _is_users(self, frame) -> bool:
+        """Whether a frame is the user's, or a library's that works for the user."""
+        while frame is not None:
+            kind = self._kinds.get(id(frame.f_code))
+            if kind is _USER:
+                return True
+            if kind in (None, _OWN):
+                return False
+            frame = frame.f_back
+        return False
+
+    def _where(self, frame) -> str:
+        while frame is not None:
+            if self._kinds.get(id(frame.f_code)) is _USER:
+                return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            frame = frame.f_back
+        return self._state.where
+
+    def _where_raised(self, error: BaseException) -> str:
+        where, traceback = "", error.__traceback__
+        while traceback is not None:
+            code = traceback.tb_frame.f_code
+            if self._kinds.get(id(code)) is _USER:
+                where = f"{code.co_filename}:{traceback.tb_lineno}"
+            traceback = traceback.tb_next
+        return where
+
+    # ------------------------------------------------------------------ after the call
+    def _undo(self) -> Refused | None:
+        """Put back what the call has changed; the refusal that this means, if anything."""
+        changed = self._state.changes()
+        refused = self._refusal(changed[0]) if changed else None
+        for place in changed:
+            place.restore()
+        return refused
+
+    def _refusal(self, place: Place) -> Refused:
+        if isinstance(place, ModuleState):
+            name = place.changes()[0]
+            where = self._written.get((id(place.holder), name)) or next(
+                (line for (module, _), line in self._written.items() if module == id(place.holder)),
+                None,
+            )
+            reason = f"the attribute {name} of a {type(place.holder).__name__} is changed"
+            return Refused(reason, where or self._state.line_of_change(place, self._ran), False)
+        return Refused(f"{place} is changed", self._state.line_of_change(place, self._ran), False)
+
+
+def _is_pure(function) -> bool:
+    """Whether calling a C function changes nothing, and tells nothing that changes."""
+    if id(function) in _PURE_BUILTINS:
+        return True
+    owner, name = getattr(function, "__self__", None), function.__name__
+    if owner is None or isinstance(owner, ModuleType):
+        return (getattr(function, "__module__", None) or "").partition(".")[0] in _PURE_MODULES
+    if isinstance(owner, type):
+        return name in _PURE_OF_CLASSES
+    return isinstance(owner, _PURE_TYPES) or (
+        isinstance(owner, _MUTABLE_TYPES) and name in _READING
+    )
