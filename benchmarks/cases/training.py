@@ -111,8 +111,8 @@ def loop_epoch(torch):
     return epoch
 
 
-def keras_fit(danlu, **options):
-    """Epochs of `fit`, with options of its own beside those that keep it from printing."""
+def keras_training(danlu, compile):
+    """A `KerasModel` for the ring data, and a function that fits it for some epochs."""
     from danlu.keras import KerasModel
     from danlu.metrics import Accuracy
 
@@ -129,20 +129,26 @@ def keras_fit(danlu, **options):
             patience=1000,
             plot=False,
             quiet=True,
-            **options,
+            compile=compile,
         )
 
+    return model, fit
+
+
+def eager_fit(danlu):
+    """Epochs of `fit` whose steps run eagerly."""
+    _, fit = keras_training(danlu, compile=False)
     return fit, EPOCHS_A_FIT
 
 
 @case("epoch of KerasModel.fit on the ring data, against torch's plain loop", at_most=0.40)
 def fit_epoch(torch):
-    return loop_epoch(torch) if torch.__name__ == "torch" else keras_fit(torch)
+    return loop_epoch(torch) if torch.__name__ == "torch" else eager_fit(torch)
 
 
 @case("epoch of KerasModel.fit, against danlu's own plain loop", at_most=1.10, against="loop_epoch")
 def fit_over_loop(torch):
-    return keras_fit(torch)
+    return eager_fit(torch)
 
 
 @case("full-batch linear regression, 100,000 rows of 10, one step", at_most=0.60)

@@ -7,6 +7,7 @@ import numpy as np
 from danlu.autograd import anomaly
 from danlu.autograd.grad_mode import state
 from danlu.autograd.node import BACKWARD_TWICE, FREED, Node, edge_of, sequence
+from danlu.backend import conversions
 from danlu.tensor import Tensor, rebase_history, wrap
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
@@ -93,14 +94,14 @@ class FunctionNode(Node):
 
     def apply(self, g):
         received = [g] if self.outputs == 1 else g
-        tensors = [None if each is None else wrap(np.asarray(each)) for each in received]
+        tensors = [None if each is None else wrap(conversions.as_array(each)) for each in received]
         with_grad = state.grad
         state.grad = False
         try:
             results = self._run(tensors)
         finally:
             state.grad = with_grad
-        return [None if each is None else each._array.view() for each in results]
+        return [None if each is None else conversions.another(each._array) for each in results]
 
     def apply_recorded(self, g):
         return self._run([g] if self.outputs == 1 else g)
@@ -276,7 +277,7 @@ class Function:
                 continue
             original = each
             if id(each) in given:
-                each = wrap(each._array.view())
+                each = wrap(conversions.another(each._array))
                 each._writes = original._writes
             elif each._edge is not None or each._view is not None:
                 each = wrap(each._array)

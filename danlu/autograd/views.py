@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.autograd.node import Node, edge_of, sequence
+from danlu.kernels.graph.library import node
 
 __all__ = ["reattach", "rebase_view"]
 
@@ -34,15 +35,21 @@ def positions(view: np.ndarray, base: np.ndarray) -> np.ndarray:
     return placed(view).copy()
 
 
+@node
+def _spread(g, where, shape):
+    """Zeros of `shape` with `g` added at the flat positions `where`."""
+    total = np.zeros(int(np.prod(shape)), dtype=g.dtype)
+    np.add.at(total, where, g)
+    return total.reshape(shape)
+
+
 class AsStridedBackward0(Node):
     """The node of a view that was attached anew to its base."""
 
     __slots__ = ("base_shape", "where")
 
     def apply(self, g):
-        total = np.zeros(int(np.prod(self.base_shape)), dtype=g.dtype)
-        np.add.at(total, self.where, g)
-        return (total.reshape(self.base_shape),)
+        return (_spread(g, self.where, self.base_shape),)
 
     def apply_recorded(self, g):
         total = g.new_zeros(int(np.prod(self.base_shape)))

@@ -5,7 +5,17 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["as_array", "copied"]
+__all__ = ["another", "as_array", "copied", "is_array"]
 
 as_array = np.asarray
 copied = np.array
+
+
+def is_array(value) -> bool:
+    """Whether a value is an array, or one that records in the place of an array."""
+    return isinstance(value, np.ndarray) or hasattr(value, "record")
+
+
+def another(array):
+    """A further array object on the same memory; an array that records is its own."""
+    return array if hasattr(array, "record") else array.view()

@@ -16,7 +16,13 @@ _WRITES = {
     "STORE_ATTR": "attribute", "DELETE_ATTR": "attribute",
     "STORE_DEREF": "variable", "DELETE_DEREF": "variable",
 }  # fmt: skip
+# functions that get the name of an attribute as their second argument
+_BY_NAME = frozenset(("getattr", "setattr", "delattr", "hasattr"))
+# what takes the arguments of a call off the stack
+_CALLS = frozenset(("PRECALL",) if "PRECALL" in dis.opmap else ("CALL", "CALL_FUNCTION"))
+_SHUFFLES = ("SWAP", "COPY", "ROT_", "DUP_")
 # From 3.11 on, the lowest bit of LOAD_GLOBAL's argument tells that the global is called at once.
+_JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
 _TELLS_CALLS = sys.version_info >= (3, 11)
 
 
@@ -27,12 +33,16 @@ class Names:
         globals: name -> line of the first read or write.
         handed_on: those read for something else than to be called at once, as far as that shows.
         attributes: name -> line of the first read or write.
+        asked: those that may be absent: written, or given to `getattr` and the like.
+        computed: whether attributes are reached by names that the code computes.
         stored: what is written: ("global" | "attribute" | "variable", name) -> line.
         loaded: every name -> the lines on which it is read.
         changing: the lines on which items are written, or something is updated by an operator.
     """
 
-    __slots__ = ("attributes", "changing", "globals", "handed_on", "loaded", "stored")
+    __slots__ = (
+        "asked", "attributes", "changing", "computed", "globals", "handed_on", "loaded", "stored",
+    )  # fmt: skip
 
     def __init__(self, code: CodeType):
         self.globals: dict[str, int] = {}
@@ -43,9 +53,22 @@ class Names:
         self.changing: list[int] = []
         lines = {offset: line for offset, line in dis.findlinestarts(code) if line is not None}
         line = code.co_firstlineno
-        for instruction in dis.get_instructions(code):
+        instructions = list(dis.get_instructions(code))
+        for instruction in instructions:
             line = lines.get(instruction.offset, line)
             self._note(instruction, line)
+        self.asked = {name for kind, name in self.stored if kind == "attribute"}
+        self.computed = False
+        if not _BY_NAME.isdisjoint(self.globals):
+            for function, name in _given_names(instructions):
+                if name is None:
+                    self.computed = True
+                    continue
+                line = min(self.loaded[function])
+                self.asked.add(name)
+                self.attributes.setdefault(name, line)
+                if function in ("setattr", "delattr"):
+                    self.stored.setdefault(("attribute", name), line)
 
     def _note(self, instruction, line: int) -> None:
         name, value = instruction.opname, instruction.argval
@@ -72,6 +95,33 @@ class Names:
         """The likeliest line on which what is known by this name has its contents changed."""
         beside = self.loaded.get(name, set()) if name is not None else set()
         return next((line for line in self.changing if line in beside), None)
+
+
+def _given_names(instructions):
+    """The uses of `getattr` and its like: the function, and its second argument if a constant.
+
+    Follows what lies on the stack between the function and its call; a branch in the arguments, or
+    a function that is not called at once, leaves the name unknown.
+    """
+    waiting: list[tuple[str, int]] = []  # functions to be called, and how deep they lie
+    constants: dict[int, str | None] = {}  # depth -> the constant there
+    depth = 0
+    for each in instructions:
+        name = each.opname
+        if waiting and (each.opcode in _JUMPS or each.is_jump_target or name.startswith(_SHUFFLES)):
+            yield from ((function, None) for function, _ in waiting)
+            waiting.clear()
+        if waiting and name in _CALLS and depth == waiting[-1][1] + each.arg:
+            function, base = waiting.pop()
+            yield function, constants.get(base + 2) if each.arg >= 2 else None
+        before, depth = depth, depth + dis.stack_effect(each.opcode, each.arg, jump=False)
+        for slot in range(before + 1, depth):
+            constants[slot] = None
+        is_name = name == "LOAD_CONST" and isinstance(each.argval, str)
+        constants[depth] = each.argval if is_name else None
+        if name in _GLOBAL_READS and each.argval in _BY_NAME:
+            waiting.append((each.argval, depth))
+    yield from ((function, None) for function, _ in waiting)
 
 
 def _updates(instruction) -> bool:

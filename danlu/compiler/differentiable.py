@@ -7,6 +7,8 @@ tape runs the second part when a real backward pass reaches it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from danlu.autograd.engine import run_backward
@@ -74,7 +76,8 @@ class Differentiated:
         wanted: the tensors from outside that get gradients, as the overlay knows them.
         places: per tensor the number of the gradient among the results, or None.
         shapes: (shape, dtype) of the results that are differentiated.
-        launch: runs the later part of the graph.
+        launch: runs the later part of the graph, on arguments (`given`) and results (`saved`) of
+            the earlier and on the gradients of the results.
     """
 
     def __init__(self, session: Session, returned, roots, wanted, gradients, tangents):
@@ -85,7 +88,9 @@ class Differentiated:
         self.places = [None if each is None else next(order) for each in gradients]
         self.part = cut(session.graph, nodes, tangents, session.arguments)
         del session.arguments[tangents[0] :], session.sources[tangents[0] :]
-        self.launch = None
+        self.launch: Any = None
+        self.given: list[int] = []
+        self.saved: list[int] = []
 
     def outcome(self, assembler) -> str:
         """The expression of what the function returns, its results tied to the tape."""
@@ -101,11 +106,11 @@ class Differentiated:
             return assembler.output(value)
 
         text = build(self.returned, output)
-        part = self.part
-        back_end = executable(part.graph, part.results, part.samples)
-        self.launch = back_end.launch
-        saved = [assembler.number_of(node) for node in part.saved]
-        session = self.session
+        part, session = self.part, self.session
+        self.launch = executable(part.graph, part.results, part.samples).launch
+        self.given = part.given
+        self.saved = saved = [assembler.number_of(node) for node in part.saved]
+        del self.part, self.session  # they hold the arrays of the call that was traced
         given = [session.sources[number] for number in part.given]
         versions = []
         for known in session.overlay.outside.values():
@@ -129,6 +134,28 @@ class Differentiated:
             lines.append(f"{name}._edge, {name}._requires_grad = (node, {number}), True")
         assembler.effects += lines
         return text
+
+    def try_out(self, arguments, found) -> tuple[list, list]:
+        """Random gradients of the results, and the gradients that the derivative makes of them.
+
+        Args:
+            arguments, found: of the launch of the trace, and its results.
+        """
+        noise = np.random.default_rng(0)
+        tangents = [noise.standard_normal(shape).astype(dtype) for shape, dtype in self.shapes]
+        given = [arguments[number] for number in self.given]
+        return tangents, list(self.launch(*given, *[found[n] for n in self.saved], *tangents))
+
+    def eager(self, returned, tangents) -> list:
+        """The same gradients from the graph of an eager call, which stays."""
+        results = [each for _, each in leaves(returned, "r")[0]
+                   if isinstance(each, Tensor) and each._edge is not None]  # fmt: skip
+        distinct = list({id(each): each for each in results}.values())
+        if len(distinct) != len(tangents):
+            return []
+        edges = [edge_of(known.tensor) for known in self.wanted]
+        found = run_backward([each._edge for each in distinct], tangents, True, False, edges)
+        return [each._array for each, place in zip(found, self.places) if place is not None]
 
     def _reads(self, known, given) -> bool:
         node = known.traced._node

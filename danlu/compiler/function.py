@@ -79,15 +79,22 @@ class Compiled:
     def __call__(self, *args, **kwargs):
         if overlay._active is not None and overlay.current() is not None:
             return self._function(*args, **kwargs)  # part of what is being traced
-        for run in self._runs:
-            result = run(args, kwargs)
-            if result is not MISS:
-                self.compiled_calls += 1
-                return result
+        try:
+            for run in self._runs:
+                result = run(args, kwargs)
+                if result is not MISS:
+                    self.compiled_calls += 1
+                    return result
+        except Unsupported as error:  # a shape that depends on values after all
+            self._give_up(args, kwargs, error)
         return self._missed(args, kwargs)
 
     def __get__(self, instance, owner=None):
         return self if instance is None else functools.partial(self, instance)
+
+    def __reduce__(self):
+        # programs hold on to the tensors they were made for: a copy makes its own
+        return Compiled, (self._function, self._fullgraph, self._name, self._warns)
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}>"
@@ -106,7 +113,7 @@ class Compiled:
         parts += [f"eager: {each}" for each in self.refusals]
         for program in self.programs:
             parts += [f"run by {type(program.back_end).__name__}", program.source]
-            parts.append(program.back_end.source)
+            parts.append(getattr(program.back_end, "source", "one native function"))
         return "\n".join(parts)
 
     def program_of(self, args, kwargs) -> Program | None:
@@ -131,6 +138,13 @@ class Compiled:
                     self._try_again(key, refusal.reason)
                 return self._eager(args, kwargs)
             return self._first_run(program, key, args, kwargs)
+
+    def _give_up(self, args, kwargs, error) -> None:
+        """Run calls of this kind eagerly from now on."""
+        with self._lock:
+            self.reset()
+            self._refused[_signature(args, kwargs)] = ATTEMPTS
+            self._say_refused(Refusal(str(error)))
 
     def _eager(self, args, kwargs):
         self.eager_calls += 1

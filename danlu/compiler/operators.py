@@ -14,10 +14,12 @@ from threading import Lock
 
 import numpy as np
 
+from danlu.autograd import views
 from danlu.backend import conversions
 from danlu.kernels.graph.calls import call_out, effect, varies
 from danlu.kernels.graph.nodes import ShapeByValue, Unsupported
 from danlu.kernels.graph.traced import Traced
+from danlu.kernels.graph.views import positions
 from danlu.ops import checks, quick, registry
 from danlu.ops.rules import OperatorNode
 
@@ -30,6 +32,7 @@ _lock = Lock()
 _entered = 0
 _bodies: dict = {}
 _plain_apply = OperatorNode.apply
+_plain_positions = views.positions
 
 
 @contextmanager
@@ -74,9 +77,11 @@ def _install() -> None:
     OperatorNode.apply = _apply  # type: ignore[method-assign]
     conversions.as_array, conversions.copied = _as_array, _copied
     checks.recorder = _record_look
+    views.positions = _positions
 
 
 def _uninstall() -> None:
+    views.positions = _plain_positions
     checks.recorder = None
     conversions.as_array, conversions.copied = np.asarray, np.array
     OperatorNode.apply = _plain_apply  # type: ignore[method-assign]
@@ -112,6 +117,12 @@ def _as_array(value, dtype=None):
 
 def _copied(value):
     return value.copy() if value.__class__ is Traced else np.array(value)
+
+
+def _positions(view, base) -> np.ndarray:
+    if view.__class__ is Traced:
+        return positions(view, base)
+    return _plain_positions(view, base)
 
 
 def _record_look(look, args, raises) -> bool:

@@ -9,7 +9,9 @@ keeps it, so that compiled and eager steps may follow one another in any order.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +28,12 @@ from danlu.tensor import Tensor
 
 __all__ = ["MOST_ELEMENTS", "NotReady", "inline"]
 
-# Generated code updates many large arrays in one call on all cores; what a graph saves is the
-# step's cost in Python, about 20 us, which is what these elements take.
-MOST_ELEMENTS = 1 << 18
+# A graph saves a step its Python, about 20 us. Updates of more elements than these take several
+# times that in either way, and every large array has a loop of its own to be compiled.
+MOST_ELEMENTS = 1 << 17
 
-_FLAT_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _STEPS = (FormulaOptimizer._step_group, SGD._step_group)
 
 
@@ -42,8 +45,8 @@ def inline(optimizer: Optimizer, session) -> None:
     """Record ``optimizer.step()``, as a whole or not at all.
 
     Args:
-        session: the trace. Of it are used `graph`, `symbols`, `names`, ``leaf(array)`` and
-            ``guard(expression, names)``.
+        session: the trace. Of it are used `graph`, `symbols`, `names`, `host_calls`,
+            ``leaf(array)`` and ``guard(expression, names)``.
 
     Raises:
         NotReady: the state is not there yet.
@@ -54,13 +57,13 @@ def inline(optimizer: Optimizer, session) -> None:
     try:
         step = _Step(optimizer, session)
         step.record()
+        step.finish()
     except (NotReady, Unsupported, TypeError) as error:
         graph.writes = writes
         symbols.restore(mark)
         if isinstance(error, TypeError):  # of what NumPy or Python cannot do with a symbol
             raise Unsupported(f"the formula of {type(optimizer).__name__}: {error}") from error
         raise
-    step.finish()
 
 
 class _Group:
@@ -129,28 +132,33 @@ _namespace = _Namespace()
 
 
 class _Joint:
-    """Arrays of the graph as one flat array, and the way back.
+    """Arrays of the graph as one array to compute with, and the way back.
 
     Attributes:
-        flat: the array to compute with; the memory itself where it is one piece.
+        values: the array; a flat one for several.
     """
 
     def __init__(self, leaves: list[Traced]):
         self._leaves = leaves
-        self.flat = leaves[0] if len(leaves) == 1 else _flat(leaves)
+        self.values = leaves[0].copy() if len(leaves) == 1 else _flat(leaves)
+        self._before = self.values.node
 
     def store(self) -> None:
-        """Put the values of the flat array back to where they came from."""
+        """Put the values, where they are others by now, back to where they came from."""
+        values = self.values
+        if values.node is self._before:
+            return
         if len(self._leaves) == 1:
+            self._leaves[0][...] = values
             return
         start = 0
         for leaf in self._leaves:
             stop = start + leaf.size
-            leaf[...] = self.flat[start:stop].reshape(leaf.shape)
+            leaf[...] = values[start:stop].reshape(leaf.shape)
             start = stop
 
 
-def _flat(arrays) -> Traced:
+def _flat(arrays: list) -> Any:
     return np.concatenate([each.reshape(-1) for each in arrays])
 
 
@@ -184,6 +192,9 @@ class _Step:
         self.guards: list[str] = []
         self.unpacked: list[str] = []  # assignments before the guards
         self.members: list[Tensor] = []  # parameters with gradients
+        # what is written when the whole step is known to be possible
+        self.joints: list[_Joint] = []
+        self.counts: list[tuple[Numbers, list[Traced]]] = []
 
     def record(self) -> None:
         """Record the updates of all groups."""
@@ -203,15 +214,21 @@ class _Step:
             raise Unsupported("parameters that share memory")
         if sum(param._array.size for param in self.members) > MOST_ELEMENTS:
             raise Unsupported("more parameters than pay in a graph")
-        for group, params in found:
-            if group.get("differentiable"):
+        for seen, params in found:
+            if seen.get("differentiable"):
                 raise Unsupported("a differentiable step")
             for members in self._counted_alike(params):
-                self._update(group, members)
+                self._update(seen, members)
         self._guard_state()
 
     def finish(self) -> None:
-        """Hand over the guards, and count the writes."""
+        """Write the new values, hand over the guards, and count the writes."""
+        for joint in self.joints:
+            joint.store()
+        for numbers, leaves in self.counts:
+            value = numbers.present
+            for leaf in leaves if value is not numbers.start else ():
+                leaf[...] = value.traced() if isinstance(value, Symbol) else value
         symbols = self.symbols
         conditions = " and ".join(dict.fromkeys([*self.guards, *symbols.guards]))
         lines = ["try:", *(f"    {each}" for each in self.unpacked), f"    return {conditions}",
@@ -226,9 +243,13 @@ class _Step:
     # ------------------------------------------------------------------ what must stay
     def _check(self) -> None:
         optimizer, kind = self.optimizer, type(self.optimizer)
+        if self.session.host_calls:  # a scheduler's, say: numbers are read before all of them
+            raise Unsupported("a step after what is called in Python")
         if not isinstance(optimizer, FormulaOptimizer) or kind._step_group not in _STEPS:
             raise Unsupported(f"{kind.__name__}, which is no formula")
-        step = vars(optimizer).get("step")
+        if not kind.update.__module__.startswith("danlu.optim."):
+            raise Unsupported(f"{kind.__name__}, whose formula may read anything")
+        own = step = vars(optimizer).get("step")
         if step is not None:
             # a scheduler's mark that there was a step, which the first one leaves
             if not hasattr(step, "_wrapped_by_lr_sched"):
@@ -238,15 +259,14 @@ class _Step:
             step = step.__wrapped__
         if (step or kind.step) is not FormulaOptimizer.step:
             raise Unsupported(f"{kind.__name__}, which has a step of its own")
-        own = vars(optimizer).get("step")
         kept = self.symbols.name(own, "step")
         self.guards.append(f"{self.name}.__dict__.get('step') is {kept}")
-        tables = [f"{self.name}.{each}" for each in _FLAT_HOOKS]
+        tables = [f"{self.name}.{each}" for each in _HOOKS]
         for table in (hooks._global_step_pre_hooks, hooks._global_step_post_hooks):
             tables.append(self.symbols.name(table, "hooks"))
             if table:
                 raise Unsupported("hooks on optimizers")
-        if any(getattr(optimizer, each) for each in _FLAT_HOOKS):
+        if any(getattr(optimizer, each) for each in _HOOKS):
             raise Unsupported("hooks on an optimizer")
         self.guards.append(f"not ({' or '.join(tables)})")
 
@@ -291,19 +311,20 @@ class _Step:
         """The parameters of a group with their state, those together whose counts are equal."""
         together: dict = {}
         for param in params:
-            entry = self.optimizer.state.get(param)
-            try:
-                counts = tuple([_memory(entry[each]).item() for each in self.optimizer._scalars])
-            except (KeyError, TypeError, AttributeError):
-                raise NotReady("a parameter without state") from None
-            together.setdefault(counts, []).append((param, entry or {}))
+            entry = self.optimizer.state.get(param, {})
+            numbers = [entry.get(each) for each in self.optimizer._scalars]
+            if not all(isinstance(each, Tensor) for each in numbers):
+                raise NotReady("a parameter without state")
+            counts = tuple([_memory(each).item() for each in numbers])
+            together.setdefault(counts, []).append((param, entry))
         return list(together.values())
 
     def _update(self, group: _Group, members: list) -> None:
         counts = {each: self._numbers(each, members) for each in self.optimizer._scalars}
-        step: Symbol | int = 0
+        step: Symbol | float = 0
         if "step" in counts:
-            counts["step"][0].present = step = counts["step"][0].present + 1
+            step = counts["step"][0].present + 1
+            counts["step"][0].present = step
         numbers = {each: found for each, (found, _) in counts.items()}
         before = {each: found.present for each, found in numbers.items()}
         for lot in self._lots(members):
@@ -313,16 +334,15 @@ class _Step:
                 self._update_lot(group, lot, numbers, step)
             except KeyError as error:
                 raise NotReady(f"a parameter without the state {error}") from None
-        for found, leaves in counts.values():
-            value = found.present
-            if value is not found.start:
-                for leaf in leaves:
-                    leaf[...] = value.traced() if isinstance(value, Symbol) else value
+        self.counts += counts.values()
 
     def _numbers(self, name: str, members: list) -> tuple[Numbers, list[Traced]]:
         """The equal numbers of the state `name`, and the memory they lie in."""
-        arrays = [_memory(entry[name]) for _, entry in members]
-        pieces = _pieces(sorted(arrays, key=lambda array: id(array.base)))  # in any order
+        together: dict = {}  # their order does not matter
+        for _, entry in members:
+            array = _memory(entry[name])
+            together.setdefault(id(array.base), []).append(array)
+        pieces = _pieces(list(chain.from_iterable(together.values())))
         numbers = self.symbols.numbers(pieces[0])
         first = self.symbols.name(pieces[0], "numbers")
         for piece in pieces:
@@ -338,8 +358,8 @@ class _Step:
         together: dict = {}
         for place, (param, entry) in enumerate(members):
             array = param._array
-            if array.dtype.kind == "c":
-                raise Unsupported("complex parameters")
+            if array.dtype not in _DTYPES:  # eager code rounds narrow ones after each operation
+                raise Unsupported(f"parameters of {array.dtype}")
             if not array.size:
                 continue
             small = self.optimizer._elementwise and array.size <= JOINT_SIZE
@@ -348,20 +368,20 @@ class _Step:
         return list(together.values())
 
     def _update_lot(self, group: _Group, lot: list, counts: dict, step) -> None:
-        params = [param for param, _ in lot]
-        leaves, grads = [param._array for param in params], [_gradient(param) for param in params]
+        grads = [_gradient(param, param._grad) for param, _ in lot]
         is_flat = len(lot) > 1
-        values = _Joint(leaves)
-        states = {each: self._state(each, lot, is_flat) for each in self._names(lot)}
-        state = {**counts, **{each: found.flat for each, found in states.items()}}
-        grad = _flat(grads) if is_flat else grads[0]
-        bundle = _TracedBundle(values.flat, grad, state, step, bool(group.get("maximize", False)))
-        known = set(state)
+        param = _Joint([param._array for param, _ in lot])
+        states = {name: self._state(name, lot) for name in self._names(lot)}
+        state = {**counts, **{name: joint.values for name, joint in states.items()}}
+        known = state.keys() | ()
+        bundle = _TracedBundle(
+            param.values, _flat(grads) if is_flat else grads[0], state, step,
+            bool(group.get("maximize", False)),
+        )  # fmt: skip
         self.optimizer.update(group, bundle)  # type: ignore[arg-type]
         if bundle.state.keys() != known:
             raise NotReady("state that begins with a step")
-        for each in (values, *states.values()):
-            each.store()
+        self.joints += [param, *states.values()]
 
     def _names(self, lot: list) -> list[str]:
         """The state that is an array like the parameter, or of any form for a parameter alone."""
@@ -373,10 +393,23 @@ class _Step:
             and (len(lot) == 1 or _memory(value).shape == param._array.shape)
         ]  # fmt: skip
 
-    def _state(self, name: str, lot: list, is_flat: bool) -> _Joint:
-        arrays = [_memory(entry[name]) for _, entry in lot]
-        pieces = _pieces(arrays) if is_flat else arrays
-        return _Joint([self.session.leaf(piece) for piece in pieces])
+    def _state(self, name: str, lot: list) -> _Joint:
+        """The state `name` of some parameters, neighbours in memory as one piece."""
+        runs: list[list] = []  # [the array that they lie in, from, to]
+        for _, entry in lot:
+            array = _memory(entry[name])
+            home, start = _home(array)
+            if runs and runs[-1][0] is home and runs[-1][2] == start:
+                runs[-1][2] += array.size
+            else:
+                runs.append([home, start, start + array.size])
+        pieces = [self.session.leaf(home) for home, _, _ in runs]
+        for place, (home, start, stop) in enumerate(runs):
+            if stop - start < home.size:
+                pieces[place] = pieces[place][start:stop]
+        if len(lot) == 1:
+            pieces = [pieces[0].reshape(array.shape)]
+        return _Joint(pieces)
 
 
 def _memory(tensor: Tensor) -> np.ndarray:
@@ -387,35 +420,47 @@ def _memory(tensor: Tensor) -> np.ndarray:
     return array
 
 
-def _gradient(param: Tensor) -> Traced:
-    grad, like = param._grad._array, param._array
-    if grad.shape != like.shape:
-        grad = np.broadcast_to(grad, like.shape)
-    return grad if grad.dtype == like.dtype else grad.astype(like.dtype)
+def _gradient(param: Tensor, grad: Tensor) -> Traced:
+    array, like = grad._array, param._array
+    if array.shape != like.shape:
+        array = np.broadcast_to(array, like.shape)
+    return array if array.dtype == like.dtype else array.astype(like.dtype)
 
 
 def _pieces(arrays: list[np.ndarray]) -> list[np.ndarray]:
     """The same memory in as few arrays as can be: views that lie one after another and fill the
     array that they are views of are that array."""
     found: list[np.ndarray] = []
-    first = 0
-    while first < len(arrays):
-        base, last, end = arrays[first].base, first, None
-        if type(base) is np.ndarray and base.ndim == 1 and base.dtype == arrays[first].dtype:
-            end = _address(base)
-            while last < len(arrays) and arrays[last].base is base and end is not None:
-                array = arrays[last]
-                if not array.flags.c_contiguous or _address(array) != end:
-                    break
-                end += array.nbytes
-                last += 1
-        if last > first and end == _address(base) + base.nbytes and base.flags.c_contiguous:
-            found.append(base)
-            first = last
-        else:
-            found.append(arrays[first])
-            first += 1
+    while arrays:
+        base = arrays[0].base
+        count = 0 if base is None else _filling(base, arrays)
+        found.append(base if count else arrays[0])  # type: ignore[arg-type]
+        arrays = arrays[count or 1 :]
     return found
+
+
+def _filling(base, arrays: list[np.ndarray]) -> int:
+    """How many of the first of these arrays fill a flat one that they are views of; 0 for none."""
+    if type(base) is not np.ndarray or base.ndim != 1 or not base.flags.c_contiguous:
+        return 0
+    start = end = _address(base)
+    for count, array in enumerate(arrays, 1):
+        fits = array.base is base and array.dtype == base.dtype and array.flags.c_contiguous
+        if not fits or _address(array) != end:
+            return 0
+        end += array.nbytes
+        if end == start + base.nbytes:
+            return count
+    return 0
+
+
+def _home(array: np.ndarray) -> tuple[np.ndarray, int]:
+    """The flat array that an array is a part of, and from where; others are their own."""
+    base = array.base
+    if type(base) is np.ndarray and base.ndim == 1 and base.dtype == array.dtype:
+        if base.flags.c_contiguous and array.flags.c_contiguous:
+            return base, (_address(array) - _address(base)) // array.itemsize
+    return array, 0
 
 
 def _address(array: np.ndarray) -> int:

@@ -15,8 +15,8 @@ from danlu.nn.modules._members import epoch
 from danlu.tensor import Tensor
 
 __all__ = [
-    "ABSENT", "MOST_ELEMENTS", "PRIMITIVES", "Attribute", "CacheSize", "ClassEntry", "Contents", "Enclosed",
-    "ModuleState", "Place", "Variable", "own_attribute", "same",
+    "ABSENT", "HOOK_TABLES", "MOST_ELEMENTS", "PRIMITIVES", "Attribute", "CacheSize", "ClassEntry",
+    "Contents", "Enclosed", "ModuleState", "Place", "Variable", "own_attribute", "same",
 ]  # fmt: skip
 
 MOST_ELEMENTS = 1000  # of one container that is compared element by element
@@ -26,7 +26,7 @@ _EQUAL_BY_VALUE = frozenset((int, str, bytes, bool, range, slice))
 PRIMITIVES = frozenset(
     (*_EQUAL_BY_VALUE, float, complex, type(None), type(Ellipsis), type(NotImplemented))
 )
-_HOOK_TABLES = frozenset(name for name, t in vars(ModuleHooks).items() if isinstance(t, HookTable))
+HOOK_TABLES = frozenset(name for name, t in vars(ModuleHooks).items() if isinstance(t, HookTable))
 
 
 def same(value, known) -> bool:
@@ -291,6 +291,24 @@ class _Container(NamedTuple):
     contents: Any
 
 
+def _kept(value):
+    """A value with its contents, if it is a container of a size to be compared."""
+    if isinstance(value, (list, dict, set, deque)) and len(value) <= MOST_ELEMENTS:
+        return _Container(value, contents_of(value))
+    return value
+
+
+def _is_as_kept(value, kept) -> bool:
+    if type(kept) is not _Container:
+        return same(value, kept)
+    if kept.container is not value:
+        return False
+    if isinstance(value, dict):
+        keys, values = kept.contents
+        return same_items(value, keys) and same_items(value.values(), values)
+    return same(contents_of(value), kept.contents)
+
+
 class ModuleState(Place):
     """Everything that a module's own dictionary says."""
 
@@ -298,18 +316,22 @@ class ModuleState(Place):
     kind, noun = "module", "the module"
 
     def read(self):
-        found = {}
+        return {name: _kept(value) for name, value in self._attributes()}
+
+    def _attributes(self):
         for name, value in vars(self.holder).items():
-            if name == "_hooked" or (name in _HOOK_TABLES and not value):
-                continue  # comes into being with the first look at a table
-            if isinstance(value, (list, dict, set, deque)) and len(value) <= MOST_ELEMENTS:
-                found[name] = _Container(value, contents_of(value))
-            else:
-                found[name] = value
-        return found
+            # hook tables come into being with the first look at them
+            if name != "_hooked" and (name not in HOOK_TABLES or value):
+                yield name, value
 
     def changed(self):
-        return bool(self.changes())
+        known, found = self.value, 0
+        for name, value in self._attributes():
+            before = known.get(name, ABSENT)
+            if before is not value and not _is_as_kept(value, before):
+                return True
+            found += 1
+        return found != len(known)
 
     def changes(self) -> list[str]:
         """The names of the attributes that are not what they were."""

@@ -14,7 +14,7 @@ The function's text is made for one trace:
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from danlu.autograd import grad_mode
 from danlu.autograd.node import BACKWARD_TWICE, Node, sequence
 from danlu.backend import dtypes
 from danlu.compiler.overlay import Outside, is_inside, real
+from danlu.compiler.random import generators_of
 from danlu.compiler.session import Session, comes_from_elsewhere
 from danlu.compiler.structure import build, leaves
 from danlu.kernels.graph.nodes import Node as Value
@@ -46,31 +47,39 @@ class Program:
         settle: `settle(n)`: what n runs leave behind besides arrays written in place, gradients
             and results.
         source: their text.
-        session: the trace.
         back_end: what runs the graph, a `Plan` or a `Single`.
-        grads: (tensor, number of the result or None) of the gradients that a run leaves.
+        sources: the expressions of its arguments.
+        symbols: the numbers among them.
+        written: the numbers of the arguments that are written in place.
+        generators: where random numbers are drawn from.
+        derivative: of results that can be differentiated, a `Differentiated`, or None.
+        calls_host: whether Python functions are called at the end of a run.
+        grads: (tensor or None for one that comes with a call, number of the result or None) of the
+            gradients that a run leaves.
         outputs: the number of the result per tensor that is returned; None for those from outside.
     """
 
-    def __init__(self, functions: dict, source: str, session: Session, back_end, grads, outputs):
+    def __init__(self, functions: dict, source: str, session: Session, back_end, grads, outputs,
+                 derivative):  # fmt: skip
         self.run, self.holds = functions["run"], functions["holds"]
         self.arguments, self.settle = functions["arguments"], functions["settle"]
-        self.source, self.session, self.back_end = source, session, back_end
-        self.grads, self.outputs = grads, outputs
+        self.source, self.back_end, self.grads, self.outputs = source, back_end, grads, outputs
+        self.sources, self.symbols = session.sources, session.symbols
+        self.written = sorted({leaf.info.slot.number for leaf in session.graph.writes})
+        self.generators = generators_of(session.graph)
+        self.calls_host = bool(session.host_calls)
+        self.derivative = derivative
 
-    @property
-    def draws(self) -> bool:
-        """Whether random numbers are drawn."""
-        return any(call.effect for call in self.session.graph.externs)
+    @cached_property
+    def _functions(self):
+        return self.symbols.functions()
 
     @property
     def repeats(self) -> bool:
         """Whether many runs can be one native call."""
-        session = self.session
         return (
             hasattr(self.back_end, "epoch")
-            and not self.draws
-            and not session.host_calls
+            and not self.calls_host
             and None not in self.outputs
             and all(number is None for _, number in self.grads)
         )
@@ -84,20 +93,22 @@ class Program:
             order: int64 [runs, rows of a batch], within the arrays.
 
         Returns:
-            An array [runs, ...] per tensor that the function returns.
+            An array [runs, ...] per tensor that the function returns; None, and nothing was done,
+            where a decision by the number of the step ends the program's use before the last run.
         """
-        session, steps = self.session, len(order)
+        scalars = self._functions.table(len(order))
+        if len(scalars) < len(order):
+            return None
         arguments = self.arguments(args, kwargs)
         gathered = {
             number: rows[place]
             for place in range(len(rows))
-            for number, source in enumerate(session.sources)
+            for number, source in enumerate(self.sources)
             if source == f"x{place}._array"
         }
-        scalars = session.symbols.functions().table(steps)
         found = self.back_end.epoch(arguments, gathered, order, scalars, self.outputs)
-        self.settle(steps)
-        return found
+        self.settle(len(order))
+        return [found[number] for number in self.outputs]
 
 
 def executable(graph, results, arguments):
@@ -245,7 +256,7 @@ class _Assembler:
                 number = None if value is None or not is_inside(value) else self.numbers.get(
                     real("_array", value).node
                 )  # fmt: skip
-                self.grads.append((known, number))
+                self.grads.append((known.tensor if known.path is None else None, number))
             for slot, value in changed.items():
                 if real(slot, known.tensor) is not value:
                     raise Unsupported(f"a tensor from outside changes its {slot.strip('_')}")
@@ -337,8 +348,9 @@ class _Assembler:
         prepare, sources = session.prepared()
         given = ", ".join(sources)
         written = [f"w{id(versions)}[0] += {count}" for versions, count in session.written()]
-        cleared = [f"{self.outside(known)}._grad = None" for known, number in self.grads
-                   if number is None]  # fmt: skip
+        cleared = [f"{self.outside(known)}._grad = None"
+                   for known in session.overlay.outside.values()
+                   if known.changed.get("_grad", self) is None]  # fmt: skip
         source = "".join((
             _function("run", "args, kwargs", [
                 *self.lines, f"if not ({conditions}):", "    return MISS", *prepare,
@@ -350,7 +362,7 @@ class _Assembler:
         ))  # fmt: skip
         scope: dict = dict(names)
         exec(source, scope)
-        return Program(scope, source, session, back_end, self.grads, self.outputs)
+        return Program(scope, source, session, back_end, self.grads, self.outputs, differentiated)
 
 
 def _looks_at_argument(traced: Traced) -> bool:

@@ -9,8 +9,8 @@ whole is recorded.
 from __future__ import annotations
 
 import ctypes
+import pickle
 import random as standard_library
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -18,8 +18,10 @@ from math import prod
 from threading import Lock, local
 
 import numpy as np
+import numpy.random
 
 from danlu.autograd.grad_mode import state
+from danlu.backend import dtypes
 from danlu.backend import random as draws
 from danlu.backend.generator import STATE_BYTES, Generator, default_generator
 from danlu.backend.layout import contiguous_format
@@ -70,14 +72,9 @@ class Stream:
                 raise Unsupported("a random draw whose distribution changes between the calls")
         return effect(self.graph, function, args, shape, dtype)
 
-    def stand_in(self, array, dtype=None) -> np.ndarray:
+    def stand_in(self, array) -> np.ndarray:
         """What is known of an array without its values."""
-        if isinstance(array, Traced):
-            return stand_in(array, dtype, self.strides)
-        steps = tuple(step // array.itemsize for step in array.strides)
-        dtype = array.dtype if dtype is None else dtype
-        strides = tuple(step * dtype.itemsize for step in steps)
-        return np.lib.stride_tricks.as_strided(np.empty(1, dtype), array.shape, strides)
+        return stand_in(array, self.strides)
 
     def _watch(self, generator) -> None:
         if id(generator) not in self._before:
@@ -94,11 +91,7 @@ def _position(generator: Generator) -> tuple:
 
 def _other_streams() -> tuple:
     """The states of Python's and NumPy's global generators."""
-    module = sys.modules.get("numpy.random")
-    if module is None:
-        return standard_library.getstate(), None
-    _, words, *rest = module.get_state()
-    return standard_library.getstate(), (words.tobytes(), *rest)
+    return standard_library.getstate(), pickle.dumps(numpy.random.get_state(legacy=False))
 
 
 def generators_of(graph: Graph) -> list[Generator]:
@@ -262,11 +255,10 @@ def _overwrite(stream, original, tensor, draw, *args):
 def _like(
     stream, original, function, fill, args, input, dtype, device, requires_grad, memory_format
 ):  # fmt: skip
-    array = input._array
-    target = stream.stand_in(array, None if dtype is None else dtype.numpy)
-    in_rows = memory_format is contiguous_format or 0 in target.strides
-    if in_rows:
-        target = np.empty(target.shape, target.dtype)
+    array = stream.stand_in(input._array)
+    in_rows = memory_format is contiguous_format or 0 in array.strides
+    kind = array.dtype if dtype is None else dtypes.numpy_dtype(dtype)
+    target = np.empty_like(array, kind, order="C" if in_rows else "K")
     return random_functions.finish(_laid(target, fill(target, *args)), requires_grad, device)
 
 
@@ -274,7 +266,7 @@ def _like(
 def _keep_mask(stream, original, array, p, shape=None):
     if shape is not None:
         return original(array, p, shape)
-    target = stream.stand_in(array)
+    target = np.empty_like(stream.stand_in(array))
     return _laid(target, draws.bernoulli(default_generator, array.shape, array.dtype, 1 - p))
 
 
@@ -318,3 +310,6 @@ def _refuse(stream, original, *args):
 
 for _name in ("clone_state", "initial_seed", "random64", "seed"):
     _while_tracing(Generator, _name)(_refuse)
+# reached by draws that did not pass the functions above, such as those of samplers
+for _name in ("integers", "normal", "ones", "permutation", "uniform"):
+    _while_tracing(machine, _name)(_refuse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import ExitStack
 
 import numpy as np
@@ -143,6 +144,8 @@ class Session:
             for each in contexts:
                 stack.enter_context(each)
             stream = stack.enter_context(random_on_traced(self.graph))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")  # the eager call that follows says them
             result = call()
             if stream.drawn_unseen():
                 raise Unsupported("random numbers that are drawn past danlu's generators")

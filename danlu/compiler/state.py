@@ -6,7 +6,14 @@ import inspect
 import sys
 from collections import ChainMap, UserDict, UserList, deque
 from functools import lru_cache, partial
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from io import IOBase
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 
 import numpy as np
 
@@ -14,6 +21,7 @@ from danlu.amp import GradScaler
 from danlu.compiler.bytecode import Names
 from danlu.compiler.places import (
     ABSENT,
+    HOOK_TABLES,
     MOST_ELEMENTS,
     PRIMITIVES,
     Attribute,
@@ -26,6 +34,7 @@ from danlu.compiler.places import (
     Variable,
     own_attribute,
 )
+from danlu.nn.modules import _hooks
 from danlu.nn.modules._members import epoch
 from danlu.nn.modules.module import Module
 from danlu.optim import Optimizer
@@ -39,12 +48,19 @@ MOST_OBJECTS = 10_000  # of one function
 _TOO_MUCH = "too much Python state to guard"
 _CONTAINERS = (list, dict, set, deque, bytearray, np.ndarray)
 # names by which a function reaches attributes that it does not name
+_HOOKS_ON_ALL = {
+    name: table
+    for name, table in vars(_hooks).items()
+    if name.startswith("_global_") and isinstance(table, dict)
+}
 # they keep what they hold in attributes that only they name
 _WRITTEN_IN_PYTHON = (ChainMap, UserDict, UserList)
 _ANY_NAME = frozenset((
-    "getattr", "setattr", "delattr", "hasattr", "vars", "dir", "__dict__", "__getattribute__",
-    "attrgetter",
+    "vars", "dir", "attrgetter", "__dict__", "__getattribute__", "__setattr__", "__delattr__",
 ))  # fmt: skip
+_SETTERS = frozenset(("setattr", "delattr", "__setattr__", "__delattr__"))
+# modules of types that keep values where nobody can compare them
+_UNSEEN = frozenset(("_ctypes", "array", "ctypes", "mmap"))
 _LRU_CACHE = type(lru_cache(int))
 _OWN_LIBRARIES = frozenset(("danlu", "numpy", "scipy"))
 
@@ -78,7 +94,7 @@ class State:
         containers: the places among those that are contents of containers, by the container's id.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.where = ""
         self.places: dict[tuple, Place] = {}
         self.modules: dict[int, ModuleState] = {}
@@ -87,10 +103,10 @@ class State:
         self._entered: dict[int, Names] = {}
         self._seen: dict[int, object] = {}
         self._objects: list[tuple[object, str | None]] = []
-        self._attributes: set[str] = set()
-        self._stored: set[str] = set()
+        self._attributes: dict[str, int] = {}
+        self._asked: set[str] = set()
         self._any_name = False
-        self._queue: list[tuple[object, str | None, bool]] = []
+        self._queue: list[tuple[object, str | None, bool, str]] = []
 
     # ------------------------------------------------------------------ what runs
     def functions_of(self, code) -> list[FunctionType]:
@@ -102,43 +118,55 @@ class State:
 
         Args:
             variables: its globals.
-            guarded: whether functions, classes and modules among those may change between calls.
+            guarded: whether it is the user's; of others, functions, classes and modules among the
+                globals do not change between calls, and what is found is due to `where`.
         """
         self._entered[id(code)] = names
-        for name in names.globals:
-            stored = ("global", name) in names.stored
-            if name not in variables and not stored:
+        file = code.co_filename if guarded else None
+        for name, line in names.globals.items():
+            if name not in variables and ("global", name) not in names.stored:
                 continue  # a built-in function
             value = variables.get(name, ABSENT)
             self._put(Variable(variables, name, name, guarded or not _is_definition(value)))
+            self._due_to(file, line)
             self._later(value, name)
         for function in self.functions_of(code):
-            self._enclosed(function)
-        self._name(names)
+            self._enclosed(function, file)
+        self._name(names, file)
         self._work()
 
-    def _enclosed(self, function) -> None:
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+    def _due_to(self, file: str | None, line: int) -> None:
+        if file is not None:
+            self.where = f"{file}:{line}"
+
+    def _enclosed(self, function, file: str | None) -> None:
+        code = function.__code__
+        loaded = self._entered[id(code)].loaded
+        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
             place = self._put(Enclosed(cell, None, name))
+            self._due_to(file, min(loaded.get(name, (code.co_firstlineno,))))
             self._later(place.value, name)
+        self._due_to(file, code.co_firstlineno)
         for value in function.__defaults__ or ():
             self._later(value, None)
         for name, value in (function.__kwdefaults__ or {}).items():
             self._later(value, name)
 
-    def _name(self, names: Names) -> None:
+    def _name(self, names: Names, file: str | None) -> None:
         """Visit the attributes with names that have not been met before."""
-        fresh = set(names.attributes) - self._attributes
-        self._attributes |= fresh
-        stored = {name for kind, name in names.stored if kind == "attribute"}
-        fresh |= stored - self._stored
-        self._stored |= stored
-        if not self._any_name and not _ANY_NAME.isdisjoint({*names.globals, *names.attributes}):
+        fresh = {n: line for n, line in names.attributes.items() if n not in self._attributes}
+        self._attributes.update(fresh)
+        for name in names.asked - self._asked:
+            self._asked.add(name)
+            fresh[name] = names.attributes[name]
+        unnamed = names.computed or not _ANY_NAME.isdisjoint({*names.globals, *names.attributes})
+        if unnamed and not self._any_name:
             self._any_name = True
             for holder, label in self._objects:
                 self._every_attribute(holder, label)
-        for holder, _ in self._objects:
-            for name in fresh:
+        for name, line in fresh.items():
+            self._due_to(file, line)
+            for holder, _ in self._objects:
                 self._attribute(holder, name)
 
     # ------------------------------------------------------------------ the walk
@@ -152,16 +180,21 @@ class State:
         self._work()
 
     def _later(self, value, label, argument: bool = False) -> None:
-        kind = type(value)
-        if kind not in PRIMITIVES and value is not ABSENT and id(value) not in self._seen:
-            self._seen[id(value)] = value
-            self._queue.append((value, label, argument))
+        if type(value) in PRIMITIVES or value is ABSENT:
+            return
+        if id(value) in self._seen:
+            known = self.containers.get(id(value))
+            if argument or known is None or known.guarded:
+                return
+        self._seen[id(value)] = value
+        self._queue.append((value, label, argument, self.where))
 
     def _work(self) -> None:
         while self._queue:
             if len(self._seen) > MOST_OBJECTS:
                 raise Refused(_TOO_MUCH, self.where)
-            self._visit(*self._queue.pop())
+            value, label, argument, self.where = self._queue.pop()
+            self._visit(value, label, argument)
 
     def _visit(self, value, label, argument) -> None:
         kind = type(value)
@@ -197,8 +230,11 @@ class State:
             raise Refused("random numbers of NumPy", self.where)
         elif kind.__name__.startswith(("cython_function", "fused_cython")):
             raise Refused(f"{label or 'a function'} is not Python", self.where)
+        elif kind is memoryview or getattr(kind, "__module__", None) in _UNSEEN:
+            raise Refused(f"{label or 'a value'} is a {kind.__name__}", self.where)
         elif hasattr(kind, "__next__"):
-            raise Refused(f"{label or 'a value'} is an iterator from outside", self.where)
+            what = "a file" if isinstance(value, IOBase) else "an iterator from outside"
+            raise Refused(f"{label or 'a value'} is {what}", self.where)
         elif isinstance(value, GradScaler):
             self._put(Contents(vars(value), None, label, guarded=False))
         elif isinstance(value, Optimizer) or not (
@@ -212,7 +248,8 @@ class State:
         size = value.size if isinstance(value, np.ndarray) else len(value)
         if size > MOST_ELEMENTS:
             raise Refused(f"{_TOO_MUCH}: {label or 'a container'} has {size} elements", self.where)
-        place = self._put(Contents(value, None, label, guarded=not argument))
+        place = self._put(Contents(value, None, label, guarded=False))
+        place.guarded |= not (argument and _is_structure(value))
         self.containers[id(value)] = place
         if isinstance(value, dict):
             for key, each in value.items():
@@ -227,17 +264,26 @@ class State:
     def _function(self, function, label) -> None:
         self._functions.setdefault(id(function.__code__), []).append(function)
         if id(function.__code__) in self._entered:
-            self._enclosed(function)
-        elif _top(function.__globals__.get("__name__")) in _OWN_LIBRARIES | sys.stdlib_module_names:
-            # one around a function of the user: it encloses what it decorates, for good
-            for cell in function.__closure__ or ():
-                self._later(Enclosed(cell, None, label).value, label)
-        self._object(function, label)
+            self._enclosed(function, function.__code__.co_filename)
+        if not _is_library(function.__globals__.get("__name__")):
+            self._object(function, label)
+            return
+        # a decorator of a library encloses the user's function that it decorates, for good
+        for cell in function.__closure__ or ():
+            value = Enclosed(cell, None, label).value
+            if isinstance(value, (FunctionType, MethodType, partial)):
+                self._later(value, label)
 
     def method(self, cls: type, name: str) -> None:
         """Find a method that runs."""
         self._put(ClassEntry(cls, name, name))
         self.visit(vars(cls)[name], name)
+
+    def look_into(self, value) -> None:
+        """Let an object of danlu be like one of the user's: the function belongs to it."""
+        self._seen[id(value)] = value
+        self._object(value, None)
+        self._work()
 
     def module(self, module: Module, label: str | None = None) -> ModuleState:
         """The state of a module before the call."""
@@ -248,9 +294,9 @@ class State:
         place = ModuleState(module, None, label)
         self.modules[id(module)] = place
         for name, value in place.value.items():
-            if name.endswith("_hooks"):  # nobody tells of those that are put there by hand
+            if name in HOOK_TABLES:  # nobody tells of those that are put there by hand
                 self._later(value.container, name)
-        for name, child in module._modules.items():
+        for name, child in vars(module).get("_modules", {}).items():
             self._later(child, name)
         self._object(module, label)
 
@@ -262,22 +308,31 @@ class State:
             self._attribute(value, name)
 
     def _every_attribute(self, value, label) -> None:
-        if isinstance(value, (Tensor, Optimizer, ModuleType, type, FunctionType)):
+        if isinstance(value, (Tensor, Optimizer)):
             return
-        own = getattr(value, "__dict__", None)
+        if isinstance(value, (ModuleType, type, FunctionType)):
+            module = getattr(value, "__module__", None) or getattr(value, "__name__", "")
+            if not _is_library(module) and "-packages" not in getattr(value, "__file__", ""):
+                for name in [n for n in vars(value) if not n.startswith("__")]:
+                    self._attribute(value, name)
+            return
+        for cls in type(value).__mro__:
+            for name, entry in vars(cls).items():
+                if type(entry) is MemberDescriptorType and not _is_library(cls.__module__):
+                    self._attribute(value, name)
         if isinstance(value, Module):
-            for name, each in own.items():
+            for name, each in vars(value).items():
                 if not name.startswith("_"):
                     self._later(each, name)
-        elif own is not None:
-            self._later(own, label)
+        else:
+            self._later(getattr(value, "__dict__", None), label)
 
     def _attribute(self, holder, name: str) -> None:
         if isinstance(holder, Optimizer) and name != "param_groups":
             return
         value = own_attribute(holder, name)
         if value is not ABSENT and not isinstance(holder, type):
-            if not isinstance(holder, (Module, Tensor)):
+            if not isinstance(holder, Module):
                 settled = isinstance(holder, ModuleType) and _is_library(holder.__name__)
                 self._put(Attribute(holder, name, name, not (settled and _is_definition(value))))
             self._later(value, name)
@@ -291,9 +346,10 @@ class State:
         if cls is not None and not _is_library(cls.__module__):
             self._put(ClassEntry(cls, name, name))
             self._later(found, name)
-        if isinstance(holder, (Module, Tensor, type)) or inspect.isdatadescriptor(found):
+        if isinstance(holder, (Module, type)) or inspect.isdatadescriptor(found):
             return
-        if (found is not ABSENT or name in self._stored) and hasattr(holder, "__dict__"):
+        hides = found is not ABSENT and not isinstance(holder, Tensor)
+        if (hides or name in self._asked) and hasattr(holder, "__dict__"):
             self._put(Attribute(holder, name, name))
 
     def _put(self, place):
@@ -315,7 +371,7 @@ class State:
             if line is not None:
                 return f"{code.co_filename}:{line}"
         for code, names in codes:
-            computed = names.loaded.keys() & {"setattr", "delattr"}
+            computed = names.loaded.keys() & _SETTERS
             if computed and place.kind in ("attribute", "contents"):
                 return f"{code.co_filename}:{min(names.loaded[computed.pop()])}"
             line = names.line_of_change(place.label)
@@ -332,6 +388,13 @@ def _top(module: str | None) -> str:
     return (module or "").partition(".")[0]
 
 
+def _is_structure(value) -> bool:
+    """Whether a caller guards what an argument holds piece by piece: see `compiler.structure`."""
+    return type(value) is list or (
+        type(value) is dict and all(type(key) in (str, int) for key in value)
+    )
+
+
 def _draws(value) -> bool:
     module = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
     return module.startswith("numpy.random")
@@ -344,7 +407,7 @@ def _is_ours(value) -> bool:
     return _top((value if isinstance(value, type) else type(value)).__module__) in _OWN_LIBRARIES
 
 
-def _is_library(module: str) -> bool:
+def _is_library(module: str | None) -> bool:
     """Whether functions and classes of a module stay what they are."""
     return _top(module) in _OWN_LIBRARIES or _top(module) in sys.stdlib_module_names
 
@@ -356,6 +419,9 @@ def _is_definition(value) -> bool:
 class Guards:
     """The conditions under which a trace stands for its function.
 
+    Modules are compared when the epoch of all modules has moved, which goes by attribute writes,
+    member tables and hooks: what is written into a module's ``__dict__`` by hand is not seen.
+
     Attributes:
         places: what is looked at in every call.
         modules: what is looked at once any module has changed.
@@ -363,6 +429,7 @@ class Guards:
 
     def __init__(self, places: list[Place], modules: list[ModuleState]):
         self.places, self.modules = places, modules
+        self._hooks_on_all = [Contents(table, None, name) for name, table in _HOOKS_ON_ALL.items()]
         self._epoch = [epoch[0]]
 
     def expressions(self) -> tuple[list[str], dict[str, object]]:
@@ -389,14 +456,14 @@ class Guards:
     def modules_hold(self) -> bool:
         """Whether all modules are as they were; if so, the present epoch is remembered."""
         now = epoch[0]
-        if any(module.changed() for module in self.modules):
+        if any(place.changed() for place in (*self._hooks_on_all, *self.modules)):
             return False
         self._epoch[0] = now
         return True
 
     def broken(self) -> list[str]:
         """What has changed since the trace, for whoever asks why a function is traced again."""
-        found = [str(place) for place in self.places if place.changed()]
+        found = [str(p) for p in (*self.places, *self._hooks_on_all) if p.changed()]
         for module in self.modules:
             kind = type(module.holder).__name__
             found += [f"the attribute {name} of a {kind}" for name in module.changes()]

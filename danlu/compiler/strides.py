@@ -18,17 +18,25 @@ __all__ = ["stand_in"]
 _BYTE = np.dtype(np.int8)
 
 
-def stand_in(traced: Traced, dtype=None, known: dict[Node, tuple[int, ...]] | None = None):
-    """An array with the shape, the dtype and the strides of a traced one. Its memory is one
-    element: only to be asked about.
+def stand_in(array, known: dict[Node, tuple[int, ...]]) -> np.ndarray:
+    """An array with the shape, the dtype and the strides of a given one, traced or not. Its memory
+    is one element: only to be asked about.
 
     Args:
-        dtype: another dtype; strides are counted in elements.
         known: node -> strides, kept from one call to the next.
+
+    Example:
+        >>> from danlu.kernels.graph.traced import trace
+        >>> def strides(x):
+        ...     return stand_in((x * 2).T, {}).strides
+        >>> trace(strides, (np.ones((2, 3)),))[1]
+        (8, 24)
     """
-    dtype = traced.dtype if dtype is None else np.dtype(dtype)
-    strides = _strides(traced._node, {} if known is None else known)
-    return _shown(traced.shape, strides, dtype)
+    if isinstance(array, Traced):
+        strides = _strides(array._node, known)
+    else:
+        strides = tuple(step // array.itemsize for step in array.strides)
+    return _shown(array.shape, strides, array.dtype)
 
 
 def _shown(shape, strides, dtype=_BYTE):
@@ -53,7 +61,7 @@ def _strides(node: Node, known) -> tuple[int, ...]:
 
 def _follows(node: Node) -> bool:
     """Whether a value lies as its operands do."""
-    return node.op in VIEWS or node.op == "reduce" or is_elementwise(node)
+    return node.op in VIEWS or node.op in ("concatenate", "reduce") or is_elementwise(node)
 
 
 def _found(node, known) -> tuple[int, ...]:
@@ -64,7 +72,10 @@ def _found(node, known) -> tuple[int, ...]:
     if node.op in VIEWS:
         (source,) = node.args
         return _of_view(node, _shown(source.shape, known[source]))
-    return _of_result(node, [(each.shape, known[each]) for each in node.args])
+    operands = [(each.shape, known[each]) for each in node.args]
+    if node.op == "concatenate":
+        return _dense(node.shape, _common_order(operands))
+    return _of_result(node, operands)
 
 
 def _of_view(node, source) -> tuple[int, ...]:
@@ -89,6 +100,27 @@ def _of_result(node, operands) -> tuple[int, ...]:
     walk = np.nditer([*sources, None], op_flags=flags, order="K")  # type: ignore[call-overload]
     found = walk.operands[-1].strides
     return _dense(node.shape, sorted(range(rank), key=lambda axis: -found[axis]))
+
+
+def _common_order(operands) -> list[int]:
+    """The order of the axes of a concatenation: NumPy sorts them by insertion, and compares axes
+    where no part has length 1; where parts disagree, rows win."""
+    order: list[int] = []
+    for axis in range(len(operands[0][0])):
+        place = len(order)
+        for before in reversed(range(len(order))):
+            other = order[before]
+            smaller = [
+                abs(strides[axis]) <= abs(strides[other])
+                for shape, strides in operands
+                if shape[axis] != 1 and shape[other] != 1
+            ]
+            if any(smaller):
+                break
+            if smaller:
+                place = before
+        order.insert(place, axis)
+    return order
 
 
 def _dense(shape, axes) -> tuple[int, ...]:

@@ -220,6 +220,19 @@ class Symbols:
     Attributes:
         names: what the texts refer to.
         arguments: the symbols that are arguments, in the order of the arguments.
+
+    Example:
+        >>> group, found = {"lr": 0.5, "weight_decay": 0}, []
+        >>> symbols = Symbols(lambda value, name: found.append(value))
+        >>> name = symbols.name(group, "group")
+        >>> rate, decay = (symbols.input(f"{name}[{key!r}]", group[key]) for key in group)
+        >>> if not decay:
+        ...     symbols.argument(1 - rate / 2)
+        >>> symbols.guards
+        ["not (group0['weight_decay'] != 0)"]
+        >>> group["lr"] = 1.5
+        >>> found, symbols.functions().scalars()
+        ([0.75], (0.25,))
     """
 
     def __init__(self, scalar: Callable[[float, str], Traced]):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from danlu.backend.random import default_generator
 from danlu.compiler.program import Program
 from danlu.compiler.structure import leaves
 from danlu.tensor import Tensor
@@ -22,6 +21,7 @@ _TOLERANCE = {"float64": 1e-7, "float32": 1e-2, "float16": 3e-2, "bfloat16": 6e-
 _VANISHING = 1e-5
 # of all elements that an optimizer changed: steps by the sign of vanishing gradients
 _FLIPPED = 0.05
+_MOST_COMPARED = 1 << 16  # elements of an array
 
 
 class Differs(Exception):
@@ -32,27 +32,40 @@ def compare(program: Program, eager, args, kwargs):
     """What `eager()` returns, after the program was tried on copies.
 
     Raises:
-        Differs: with `returned`, the eager result, as its second argument.
+        Differs: with the eager result as its second argument.
     """
-    session = program.session
     arguments = program.arguments(args, kwargs)
-    written = sorted({leaf.info.slot.number for leaf in session.graph.writes})
-    copies = {number: _copy(arguments[number]) for number in written}
-    before = {number: _copy(arguments[number]) for number in written}
-    stream = default_generator.state_bytes() if program.draws else None
-    found = program.back_end.launch(
-        *[copies.get(number, each) for number, each in enumerate(arguments)]
-    )
-    drawn = None
-    if stream is not None:
-        drawn = default_generator.state_bytes()
-        default_generator.set_state_bytes(stream)
+    copies = {number: _copy(arguments[number]) for number in program.written}
+    before = {number: _sample(arguments[number]) for number in program.written}
+    streams = {each: each.state_bytes() for each in program.generators}
+    try:
+        found = program.back_end.launch(
+            *[copies.get(number, each) for number, each in enumerate(arguments)]
+        )
+    except Exception as error:
+        for each, state in streams.items():
+            each.set_state_bytes(state)
+        # what is wrong with the arguments themselves is said by eager code
+        raise Differs(f"{type(error).__name__}: {error}", eager()) from error
+    derivative, tangents, slopes = program.derivative, [], []
+    if derivative is not None:
+        tangents, slopes = derivative.try_out(arguments, found)
+        slopes = [(each.shape, _sample(each)) for each in slopes]
+    # all that is compared later: eager code is not to need more memory than it does alone
+    found = [(each.shape, _sample(each)) for each in found]
+    after = {number: _sample(each) for number, each in copies.items()}
+    del copies
+    drawn = {each: each.state_bytes() for each in streams}
+    for each, state in streams.items():
+        each.set_state_bytes(state)
     returned = eager()
     try:
-        if drawn is not None and not np.array_equal(drawn, default_generator.state_bytes()):
+        if any(not np.array_equal(drawn[each], each.state_bytes()) for each in drawn):
             raise Differs("other random numbers")
         _compare_results(program, found, returned)
-        _compare_updates(arguments, before, copies)
+        _compare_updates(arguments, before, after)
+        if derivative is not None:
+            _compare_gradients(list(zip(derivative.eager(returned, tangents), slopes)))
     except Differs as error:
         raise Differs(str(error), returned) from None
     return returned
@@ -70,19 +83,20 @@ def _copy(array: np.ndarray) -> np.ndarray:
     return made
 
 
+def _sample(array: np.ndarray) -> np.ndarray:
+    """The elements of an array that are compared, as a new flat array."""
+    step = -(-array.size // _MOST_COMPARED) if array.size else 1
+    return array.reshape(-1)[::step].copy()
+
+
 def _compare_results(program, found, returned) -> None:
     grads = []
-    for known, number in program.grads:
-        if number is not None:
-            tensor = known.tensor if known.path is None else None
-            if tensor is not None:
-                grad = tensor._grad
-                if grad is None:
-                    raise Differs("a gradient that eager code does not leave")
-                grads.append((grad._array, found[number]))
-    greatest = max((_greatest(array) for array, _ in grads), default=0.0)
-    for eager, compiled in grads:
-        _agree("a gradient", eager, compiled, _VANISHING * greatest)
+    for tensor, number in program.grads:
+        if number is not None and tensor is not None:
+            if tensor._grad is None:
+                raise Differs("a gradient that eager code does not leave")
+            grads.append((tensor._grad._array, found[number]))
+    _compare_gradients(grads)
     expected = [each for _, each in leaves(returned, "r")[0] if isinstance(each, Tensor)]
     if len(expected) != len(program.outputs):
         raise Differs("other results")
@@ -91,11 +105,17 @@ def _compare_results(program, found, returned) -> None:
             _agree("a result", tensor._array, found[number], 0.0)
 
 
+def _compare_gradients(grads) -> None:
+    greatest = max((_greatest(sample) for _, (_, sample) in grads), default=0.0)
+    for eager, compiled in grads:
+        _agree("a gradient", eager, compiled, _VANISHING * greatest)
+
+
 def _agree(what, eager, compiled, least) -> None:
-    if eager.shape != compiled.shape or eager.dtype != compiled.dtype:
-        raise Differs(
-            f"{what} of shape {compiled.shape}, {compiled.dtype}: {eager.shape}, {eager.dtype}"
-        )
+    shape, compiled = compiled
+    if eager.shape != shape or eager.dtype != compiled.dtype:
+        raise Differs(f"{what} of shape {shape}, {compiled.dtype}: {eager.shape}, {eager.dtype}")
+    eager = _sample(eager)
     if eager.dtype.kind in "biu":
         if not np.array_equal(eager, compiled):
             raise Differs(f"{what} of integers")
@@ -121,11 +141,11 @@ def _greatest(array) -> float:
     return float(finite.max()) if finite.size else 0.0
 
 
-def _compare_updates(arguments, before, copies) -> None:
+def _compare_updates(arguments, before, after) -> None:
     """What was written in place: the steps that eager and compiled code made."""
     flipped = elements = 0
-    for number, compiled in copies.items():
-        eager = arguments[number]
+    for number, compiled in after.items():
+        eager = _sample(arguments[number])
         if eager.dtype.kind in "biu":
             if not np.array_equal(eager, compiled):
                 raise Differs("integers written in place")

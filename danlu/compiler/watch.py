@@ -144,7 +144,7 @@ class Observer:
         'print is called'
     """
 
-    def __init__(self, function):
+    def __init__(self, function) -> None:
         self.where = ""
         self._function = function
         self._state = State()
@@ -229,6 +229,8 @@ class Observer:
             self._kinds[id(code)] = _USER
             self._handlers[id(code)] = self._user_call
             self._watched.add(id(code))
+            if holder is not None:
+                self._state.look_into(holder)
         return code
 
     # ------------------------------------------------------------------ the profiler
@@ -344,20 +346,23 @@ class Observer:
             function = variables.get(name, getattr(builtins, name, None))
             if type(function) is BuiltinFunctionType and not _is_pure(function):
                 raise Refused(f"{name} is handed on", f"{code.co_filename}:{line}")
-        line = names.attributes.get("random")
-        if line is not None and any(variables.get(name) is np for name in names.globals):
-            raise Refused("random numbers of NumPy", f"{code.co_filename}:{line}")
+        drawn = names.attributes.get("random")
+        if drawn is not None and any(variables.get(name) is np for name in names.globals):
+            raise Refused("random numbers of NumPy", f"{code.co_filename}:{drawn}")
 
     def _find_functions(self, frame) -> None:
         """Find the function that a frame runs, where nothing that was visited has led to it."""
-        code = frame.f_code
+        code: CodeType = frame.f_code
         if code.co_argcount:
             instance = frame.f_locals.get(code.co_varnames[0])
             for cls in (instance if isinstance(instance, type) else type(instance)).__mro__:
                 method = vars(cls).get(code.co_name)
-                if getattr(getattr(method, "__func__", method), "__code__", None) is code:
-                    self._state.method(cls, code.co_name)
-                    return
+                method = getattr(method, "__func__", method)
+                while method is not None:  # decorated ones lead to what they decorate
+                    if getattr(method, "__code__", None) is code:
+                        self._state.method(cls, code.co_name)
+                        return
+                    method = getattr(method, "__wrapped__", None)
         if id(code) not in self._inner:
             for function in gc.get_referrers(code):
                 if type(function) is FunctionType and function.__code__ is code:

@@ -129,7 +129,10 @@ class CompiledStep:
             return None
         if order.max() >= min(map(len, rows)) or not all(x.flags.c_contiguous for x in rows):
             return None
-        preds, losses = program.repeat(first, {}, rows, order)
+        found = program.repeat(first, {}, rows, order)
+        if found is None:
+            return None
+        preds, losses = found
         self.function.compiled_calls += len(order)
         return preds, rows[1].take(order, 0), losses
 

@@ -115,8 +115,7 @@ class StepRunner:
         if self.compiled is None:
             return
         for preds, labels, losses in self.compiled.rest(batches):
-            for of_batch in zip(preds, labels):
-                self._feed.take(*of_batch)
+            self._feed.take(preds, labels)
             yield {self._loss_name: losses.tolist()}
 
     def metric_values(self):
@@ -294,12 +293,16 @@ class MetricFeed:
         self._keep(preds._array.copy(), labels._array.copy())
 
     def take(self, preds, labels):
-        """Takes one batch as arrays that nobody else changes."""
-        for metric in self._prompt:
-            pair = wrap(preds), wrap(labels)
-            metric.update(*pair) if isinstance(metric, Metric) else metric(*pair)
-        if self._lazy:
-            self._keep(preds, labels)
+        """Takes many batches, arrays with an axis of batches in front that nobody else changes."""
+        for pair in zip(preds, labels) if self._prompt else ():
+            given = [wrap(each) for each in pair]
+            for metric in self._prompt:
+                metric.update(*given) if isinstance(metric, Metric) else metric(*given)
+        if self._lazy and preds.ndim > 1 < labels.ndim:
+            self._keep(*[each.reshape(-1, *each.shape[2:]) for each in (preds, labels)])
+        elif self._lazy:
+            for pair in zip(preds, labels):
+                self._keep(*pair)
 
     def _keep(self, preds, labels):
         self._pending.append((preds, labels))

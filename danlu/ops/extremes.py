@@ -117,9 +117,10 @@ def _amaxmin(name, reduce, kernel):
     @op.vjp
     def _(g, input, out, dim, keepdim):
         shape = tuple(input.shape)
-        hit = input == restore(out, shape, dim or None, keepdim)
+        hit = input == restore(out, shape, None if dim == () else dim, keepdim)
+        hit = hit.astype(getattr(g, "_array", g).dtype)  # counts as integers would make float64 of g
         share = hit.sum(axis=axes(dim, len(shape)), keepdims=True)
-        return restore(g, shape, dim or None, keepdim) * hit / share
+        return restore(g, shape, None if dim == () else dim, keepdim) * hit / share
 
     return op
 

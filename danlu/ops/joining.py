@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from danlu.backend import dtypes
+from danlu.backend.conversions import is_array
 from danlu.ops.parts import narrow
 from danlu.ops.promotion import result_numpy_dtype
 from danlu.ops.reduction import axis
@@ -46,7 +47,7 @@ def _(g, tensors_shape, tensors_dtype, dim):
 def _cast(gradient, kind):
     from danlu.ops.rules import cast_gradient
 
-    return cast_gradient(gradient, np.dtype(kind)) if isinstance(gradient, np.ndarray) else gradient
+    return cast_gradient(gradient, np.dtype(kind)) if is_array(gradient) else gradient
 
 
 def cat(tensors, dim=0, *, out=None, axis=None):

@@ -12,6 +12,7 @@ import numpy as np
 
 from danlu.autograd import anomaly
 from danlu.autograd.node import sequence
+from danlu.backend.conversions import is_array
 from danlu.kernels.fused import updates
 from danlu.ops.calls import NUMBERS, binary, general, unary, write_out
 from danlu.ops.inplace import in_place_call
@@ -289,7 +290,7 @@ def _duck(op, call):
 
 def _lift(op, position, value):
     """A saved array among Tensors becomes a Tensor too."""
-    if position < op.tensors and isinstance(value, np.ndarray):
+    if position < op.tensors and is_array(value):
         return wrap(value)
     return value
 

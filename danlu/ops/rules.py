@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.autograd.node import BACKWARD_TWICE, FREED, LEAF, Node, sequence
+from danlu.backend.conversions import is_array
 
 __all__ = ["Plan", "node_class"]
 
@@ -205,7 +206,7 @@ class OperatorNode(Node):
             return _attached(value, (self, int(place[3:])))
         if place == "list":
             return tuple(_attached(each, edge) for each, edge in zip(value, self.next))
-        if not isinstance(value, np.ndarray):
+        if not is_array(value):
             return value
         tensor = _attached(value, self.next[place])
         if self.fix is not None and self.fix[place] is not None and self.fix[place][1] is not None:

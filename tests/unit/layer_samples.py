@@ -89,7 +89,12 @@ layer("Embedding", 7, 3, max_norm=0.5, on=[whole(7, 2, 4)], label="norm")
 for _mode in ("sum", "mean", "max"):
     layer("EmbeddingBag", 7, 3, mode=_mode, on=[whole(7, 3, 4)], label=_mode)
 layer("EmbeddingBag", 7, 3, padding_idx=1, on=[whole(7, 3, 4)], label="padding")
+layer("EmbeddingBag", 7, 3, mode="max", padding_idx=1, on=[whole(7, 3, 4)], label="largest")
 layer("EmbeddingBag", 7, 3, on=[whole(7, 6), np.array([0, 2, 5])], label="offsets")
+layer(
+    "EmbeddingBag", 7, 3, include_last_offset=True, mode="sum",
+    on=[whole(7, 6), np.array([0, 2, 2, 5])], label="last offset",
+)  # fmt: skip
 for _rank, _shape in ((1, (2, 2, 7)), (2, (2, 2, 6, 6)), (3, (2, 2, 4, 4, 4))):
     layer(f"Conv{_rank}d", 2, 4, 3, padding=1, on=[_shape])
     layer(f"Conv{_rank}d", 2, 4, 3, stride=2, groups=2, bias=False, on=[_shape], label="groups")

@@ -135,7 +135,6 @@ def _parametrized(w, width, new):
     kind = w.one(
         "torch.nn.utils.parametrizations.weight_norm(nn.Linear({}, {}))",
         "torch.nn.utils.parametrizations.spectral_norm(nn.Linear({}, {}))",
-        "torch.nn.utils.weight_norm(nn.Linear({}, {}))",
     )
     w.then(kind.format(width, new))
     w.activate()

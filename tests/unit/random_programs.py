@@ -15,7 +15,8 @@ from typing import NamedTuple
 from tests.unit.compiling import copied
 from tests.unit.random_networks import KINDS, Network, loss, network
 
-STEPS = 6
+STEPS = 8
+SIZES = ((6,) * STEPS, (6,) * STEPS, (6, 6, 6, 6, 6, 6, 6, 4), (6, 6, 4, 6, 4, 6, 6, 4))
 
 OPTIMIZERS = (
     "SGD({}, lr=0.05)", "SGD({}, lr=0.05, momentum=0.9)", "SGD({}, lr=0.02, weight_decay=0.1)",
@@ -62,10 +63,9 @@ class Draft:
         self.step: list[str] = []
         self.between: list[str] = []
         self.outer = ["return step(x, y)"]
-        self.sizes = random.choice(((6,) * STEPS, (6, 6, 6, 6, 6, 4), (6, 6, 4, 6, 4, 6)))
+        self.sizes = random.choice(SIZES)
         self.objective = loss(random)
         self.optimizer = random.choice(OPTIMIZERS)
-        self.copies = recipe in ("averaged", "distilled")
         self.precision = "float32"
         if random.random() < 0.5:
             self.precision = "float64"
@@ -75,9 +75,6 @@ class Draft:
 
     def network(self, name: str = "Net", **options) -> Network:
         made = network(self.random, self.kind, 4, name, **options)
-        if self.copies:  # weight_norm's older form has a weight that cannot be copied
-            source = made.source.replace("utils.weight_norm", "utils.parametrizations.weight_norm")
-            made = made._replace(source=source)
         self.networks.append(made)
         return made
 
@@ -619,7 +616,7 @@ def program(seed: int) -> Program:
     write(d)
     if random.random() < 0.45:
         event = random.choice([e for e in EVENTS if "optimizer" not in e or _optimizes(d)])
-        d.between.append(f"if i == {random.choice((1, 2, 3))}:\n{textwrap.indent(event, '    ')}")
+        d.between.append(f"if i == {random.choice((2, 3, 4))}:\n{textwrap.indent(event, '    ')}")
     return Program(seed, _assemble(seed, d), d.recipe, d.precision)
 
 

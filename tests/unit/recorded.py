@@ -5,6 +5,9 @@ The evaluator is the meaning of a graph in the plainest text: what back ends are
 
 from __future__ import annotations
 
+import math
+from contextlib import contextmanager
+
 import numpy as np
 
 from danlu.compiler.operators import operators_on_traced
@@ -28,27 +31,38 @@ class Recording:
         stand_ins = []
         for number, each in enumerate(tensors):
             leaf = self.graph.leaf(each._array, Slot("argument", number))
-            made = wrap(Traced(self.graph, leaf))
-            made._requires_grad = each._requires_grad
-            stand_ins.append(made)
-        with operators_on_traced():
+            stand_ins.append(wrap(Traced(self.graph, leaf)))
+            stand_ins[-1]._requires_grad = each._requires_grad
+        with self._lifting(), operators_on_traced():
             found = function(*stand_ins)
-            self.results = [
-                None if each is None else lift(self.graph, each._array).node for each in found
-            ]
-        for position, each in enumerate(found):
-            if each is not None and not isinstance(each, Tensor):
-                raise Unsupported(f"result {position} is a {type(each).__name__}")
+            if not all(each is None or isinstance(each, Tensor) for each in found):
+                raise Unsupported("a result that is no tensor")
+            self.results = [None if each is None else each._array.node for each in found]
+
+    @contextmanager
+    def _lifting(self):
+        """All tensors that are made hold recording arrays."""
+        slot = Tensor.__dict__["_array"]
+
+        def put(tensor, array):
+            slot.__set__(tensor, lift(self.graph, array))
+
+        Tensor._array = property(slot.__get__, put)
+        try:
+            yield
+        finally:
+            Tensor._array = slot
 
     def evaluated(self) -> list:
         """The results by NumPy; arguments that the graph writes to are written to."""
         return evaluate(self.graph, self.results, self.arguments)
 
-    def launched(self) -> list:
-        """The results by generated code, likewise."""
+    def planned(self):
+        """A function that gives the results by generated code, likewise."""
         from danlu.kernels.graph.plan import plan_graph
 
-        return list(plan_graph(self.graph, self.results, self.arguments).launch(*self.arguments))
+        launch = plan_graph(self.graph, self.results, self.arguments).launch
+        return lambda: list(launch(*self.arguments))
 
 
 def evaluate(graph, results, arguments) -> list:
@@ -96,8 +110,11 @@ def _checked(node, result):
 def _elementwise(node, *args):
     from danlu.kernels.fused import functions
 
-    ufunc = getattr(np, node.op, None) or getattr(functions, node.op)
-    return ufunc(*args).astype(node.dtype)
+    if node.op in ("erf", "erfc"):
+        found = np.vectorize(getattr(math, node.op), otypes=[node.dtype])(*args)
+    else:
+        found = (getattr(np, node.op, None) or getattr(functions, node.op))(*args)
+    return found.astype(node.dtype)
 
 
 def _iota(node):

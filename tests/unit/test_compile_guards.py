@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 
 import danlu as torch
 from danlu import nn
+from danlu.compiler.bytecode import Names
 from danlu.compiler.places import same
 from tests.unit.watching import checker, observe
 
@@ -169,6 +171,61 @@ def test_hooks_put_in_by_hand():
     assert not check()
 
 
+def test_hooks_on_all_modules():
+    _, guards = observe(nn.Linear(2, 2))
+    check = checker(guards)
+    with nn.modules.module.register_module_forward_hook(lambda *args: None):
+        assert not check()
+        assert guards.broken()
+    assert check()
+
+
+def test_objects_of_danlu_whose_methods_are_compiled():
+    class Runner:
+        def step(self, x):
+            return self.net(x) * self.factor
+
+    Runner.__module__ = "danlu.something"
+    runner = Runner()
+    runner.net, runner.factor = nn.Linear(2, 2), 2.0
+    for change in (lambda: setattr(runner, "factor", 3.0), lambda: runner.net.eval()):
+        _, guards = observe(runner.step)
+        check = checker(guards)
+        assert check()
+        change()
+        assert not check()
+
+
+def test_arguments_that_callers_take_apart():
+    shared = [torch.ones(2)]
+
+    def argument(parts):
+        return parts[0] * 2
+
+    def both(parts):
+        return parts[0] * shared[0]
+
+    for function, holds in ((argument, True), (both, False)):
+        _, guards = observe(function, shared)
+        check = checker(guards)
+        assert check()
+        shared[0] = torch.ones(2)
+        assert check() is holds
+
+
+def test_arguments_that_callers_know_by_identity():
+    values, settings = np.ones(2), {("a", 1): 2.0}
+    _, guards = observe(lambda a, s: torch.from_numpy(a) * s["a", 1], values, settings)
+    check = checker(guards)
+    assert check()
+    values[0] = 2.0
+    assert not check()
+    values[0] = 1.0
+    assert check()
+    settings["a", 1] = 3.0
+    assert not check()
+
+
 def test_learning_rates_that_the_step_reads():
     optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
 
@@ -194,6 +251,89 @@ def test_attributes_reached_by_computed_names():
     finally:
         config.lr = 0.1
     assert check()
+
+
+class Settings:
+    pass
+
+
+class Namespace:
+    rate = 1.0
+
+
+class Slots:
+    __slots__ = ("rate",)
+
+    def __init__(self):
+        self.rate = 1.0
+
+
+@pytest.mark.parametrize("make", [lambda: Namespace, Slots, lambda: types.ModuleType("mine")])
+def test_computed_names_of_all_kinds_of_objects(make):
+    holder = make()
+    holder.rate = 1.0
+
+    def step(x, name):
+        return x * getattr(holder, name)
+
+    _, guards = observe(step, torch.ones(2), "rate")
+    check = checker(guards)
+    assert check()
+    holder.rate = 2.0
+    assert not check()
+
+
+def test_attributes_asked_for_by_constant_names():
+    settings = Settings()
+    settings.rate, settings.past = 1.0, list(range(5000))  # the latter is nobody's business
+
+    def step(x):
+        for name in ("a", "b"):
+            x = x + len(name)
+        rate = getattr(settings, "rate", None)
+        shift = getattr(settings, "shift", 0.0)
+        return x * rate + shift if hasattr(settings, "scaled") else x
+
+    _, guards = observe(step)
+    for name, value in (("rate", 2.0), ("shift", 1.0), ("scaled", True)):
+        check = checker(guards)
+        assert check()
+        before = getattr(settings, name, None)
+        setattr(settings, name, value)
+        assert not check()
+        if before is None:
+            delattr(settings, name)
+        else:
+            setattr(settings, name, before)
+
+
+def _constant(config):
+    getattr(config, "one")  # noqa: B009
+    getattr(config.other[0], "two", "three")
+    setattr(config, "four", {"x": [1, 2]})  # noqa: B010
+    hasattr(config, "five") and delattr(config, "six")
+    return getattr(getattr(config, "seven"), "eight")  # noqa: B009
+
+
+def _computed_default(config, name):
+    return getattr(config, name, "default")
+
+
+def _computed_branch(config):
+    return getattr(config, "one" if config else "two")
+
+
+def _handed_on(config):
+    return [*map(getattr, [config], ["one"])]
+
+
+def test_names_given_to_getattr():
+    names = Names(_constant.__code__)
+    assert not names.computed
+    assert names.asked == {"one", "two", "four", "five", "six", "seven", "eight"}
+    assert {name for kind, name in names.stored} == {"four", "six"}
+    for function in (_computed_default, _computed_branch, _handed_on):
+        assert Names(function.__code__).computed
 
 
 def test_closures_and_defaults_of_helpers():

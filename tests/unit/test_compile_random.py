@@ -115,10 +115,9 @@ DRAWS = {
     "rand_like": lambda x: torch.rand_like(x),
     "rand_like, transposed": lambda x: torch.rand_like((x + 1).t()),
     "rand_like, sum of transposed": lambda x: torch.rand_like(x.t() * 2 + x.t()),
-    "rand_like, in rows": lambda x: torch.rand_like(
-        x.t(), memory_format=torch.contiguous_format
-    ),
+    "rand_like, in rows": lambda x: torch.rand_like(x.t(), memory_format=torch.contiguous_format),
     "randn_like, part": lambda x: torch.randn_like(x[:, ::2].t()),
+    "randn_like, half of the columns": lambda x: torch.randn_like(x.chunk(2, 1)[0]),
     "randn_like, float64": lambda x: torch.randn_like(x, dtype=torch.float64),
     "randint_like": lambda x: torch.randint_like(x, 5),
     "bernoulli": lambda x: torch.bernoulli(x.sigmoid()),
@@ -141,6 +140,8 @@ DRAWS = {
     "columns of an argument filled": lambda x: [x.t().uniform_(), x],
     "dropout": lambda x: F.dropout(x, 0.3),
     "dropout, transposed": lambda x: F.dropout((x * 2).t(), 0.3),
+    "dropout, half of the columns": lambda x: F.dropout(x.chunk(2, 1)[0], 0.3),
+    "dropout of one row for all": lambda x: F.dropout(x[0].expand(3, 6), 0.3),
     "dropout in place": lambda x: F.dropout(x * 2, 0.3, inplace=True),
     "dropout, half precision": lambda x: F.dropout(x.half(), 0.3),
     "dropout2d": lambda x: F.dropout2d(x.reshape(2, 3, 2, 2), 0.4),
@@ -185,7 +186,9 @@ def test_draws_are_those_of_eager_code(function):
     check(function, numbers(4, 6))
 
 
-@pytest.mark.parametrize("name", ["dropout", "randn", "bernoulli", "attention", "an argument filled"])
+@pytest.mark.parametrize(
+    "name", ["dropout", "randn", "bernoulli", "attention", "an argument filled"]
+)
 def test_draws_of_a_launch(name):
     pytest.importorskip("llvmlite")
     check(DRAWS[name], numbers(4, 6), run="launch")
@@ -198,6 +201,32 @@ def test_a_checkpoint_repeats_its_masks():
         return x.grad
 
     check(gradient, numbers(4, 6))
+
+
+# numbers fill arrays in the order of their memory, which results take from operands
+LAYOUTS = {
+    "contiguous": lambda x: x.t().contiguous(),
+    "cloned": lambda x: x.t().clone(),
+    "computed": lambda x: x.t().relu() + torch.ones(4),
+    "of two orders": lambda x: torch.ones(6, 4) * x.t(),
+    "softmax": lambda x: x.t().softmax(1),
+    "product": lambda x: F.linear(x, torch.ones(3, 6)).t(),
+    "reduced": lambda x: x.reshape(2, 2, 6).permute(2, 0, 1).sum(1, keepdim=True),
+    "normalised": lambda x: F.layer_norm(x.t(), (4,)),
+    "looked up": lambda x: x.t()[torch.tensor([1, 2])],
+    "reshaped": lambda x: x.t().reshape(3, 8).t(),
+    "expanded": lambda x: x[0].expand(3, 6),
+    "split": lambda x: x.t().chunk(2, 1)[1],
+    "converted": lambda x: x.t().double(),
+    "stacked": lambda x: torch.stack([x.t(), x.t()], 1),
+    "joined with rows": lambda x: torch.cat([x.t(), torch.ones(6, 4)]),
+    "convolved": lambda x: F.conv1d(x[None], torch.ones(2, 4, 3)).permute(2, 0, 1),
+}
+
+
+@pytest.mark.parametrize("made", LAYOUTS.values(), ids=LAYOUTS)
+def test_numbers_fill_memory_in_its_order(made):
+    check(lambda x: torch.rand_like(made(x)), numbers(4, 6))
 
 
 # ------------------------------------------------------------------------------ the graph
@@ -263,8 +292,14 @@ def test_draws_past_the_graph_are_seen(draw):
 
 @pytest.mark.parametrize(
     "function",
-    [torch.initial_seed, torch.seed, lambda: torch.Generator().random64()],
-    ids=["initial_seed", "seed", "random64"],
+    [
+        torch.initial_seed,
+        torch.seed,
+        lambda: torch.Generator().random64(),
+        lambda: list(torch.utils.data.RandomSampler(range(9), generator=OWN)),
+        lambda: torch.utils.data.random_split(range(9), [4, 5], generator=OWN),
+    ],
+    ids=["initial_seed", "seed", "random64", "sampler", "random_split"],
 )
 def test_numbers_for_python_are_refused(function):
     with random_on_traced(Graph()), pytest.raises(Unsupported):
@@ -284,8 +319,7 @@ def test_other_threads_draw_meanwhile():
 
 
 def test_an_error_ends_the_trace():
-    with pytest.raises(ZeroDivisionError), random_on_traced(Graph()):
-        torch.rand(3)
-        raise ZeroDivisionError
+    with pytest.raises(Unsupported), random_on_traced(Graph()):
+        torch.rand(3)._array.tolist()
     assert isinstance(torch.rand(3)._array, np.ndarray)
     torch.manual_seed(torch.initial_seed())

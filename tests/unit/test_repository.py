@@ -40,6 +40,8 @@ def programs():
 
 @pytest.mark.parametrize(("document", "block"), list(programs()))
 def test_programs_in_the_documents_run(document, block, tmp_path, monkeypatch):
+    if document.name == "compile.md":
+        pytest.importorskip("llvmlite")
     monkeypatch.chdir(tmp_path)
     exec(compile(block, str(document), "exec", dont_inherit=True), {"__name__": "__main__"})
 
@@ -145,7 +147,9 @@ def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield importlib.import_module
     for name in [
-        name for name in sys.modules if name.partition(".")[0] in ("cases", "run", "table")
+        name
+        for name in sys.modules
+        if name.partition(".")[0] in ("cases", "compile_times", "jax_side", "run", "side", "table")
     ]:
         del sys.modules[name]
 
@@ -159,8 +163,14 @@ def case_names():
     ]
 
 
-@pytest.mark.parametrize("name", case_names())
+# its model is that of resnet18_step, and the steps until it runs compiled take ten seconds
+LONG = {"compiled_resnet18_step"}
+
+
+@pytest.mark.parametrize("name", sorted(set(case_names()) - LONG))
 def test_benchmarks_run_on_danlu(name, benchmarks):
+    if name.startswith("compiled_"):
+        pytest.importorskip("llvmlite")
     prepared = benchmarks("cases").load()[name].prepare(danlu)
     run, units = prepared if isinstance(prepared, tuple) else (prepared, 1)
     assert units >= 1
@@ -190,3 +200,66 @@ def test_table_is_written_between_the_markers(benchmarks):
         assert table.replaced(text, content) == text
     with pytest.raises(ValueError, match="markers"):
         table.replaced("nothing here", "x")
+
+
+def test_table_of_compiled_code_has_all_that_was_measured(benchmarks):
+    table, run = benchmarks("table"), benchmarks("run")
+    steps = run.entry("a step, compiled", "s", [3e-6], [100e-6], at_most=0.04)
+    report = {
+        "results": {
+            "gpt_step": run.entry("a step", "s", [50e-6], [100e-6]),
+            "compiled_gpt_step": steps,
+            "gpt_step_jax": run.entry("a step", "s", [3e-6], [4e-6], "JAX", 0.5),
+            "gpt_step_compile_cold": run.alone("a step", [0.25, 0.5, 0.75], 1.0),
+            "gpt_step_compile_warm": run.alone("a step", [0.125], None),
+            "compiled_gpt_step_peak": run.entry("a peak", "B", [3e6], [4e6], "gpt_step", 1.0),
+            "compiled_lstm_step": {"label": "refused", "error": "why", "met": False},
+        },
+        "rounds": 3,
+        "threads": 2,
+        "date": "2026-01-01",
+        "machine": {"processor": "a processor"},
+        "versions": {"python": "3", "torch": "2", "numpy": "2", "jax": "0.9"},
+    }
+    content = table.compiled(report)
+    assert "| a step | 3 us | 50 us | 100 us | 0.030 | 0.04 |" in content
+    assert "| work | compiled | JAX 0.9 | ratio | at most |" in content
+    assert "| a step | 3 us | 4 us | 0.75 | 0.50 |" in content
+    assert "| a step | 500 ms | 1 s | 125 ms |  |" in content
+    assert "| a peak | 3 MB | 4 MB | 0.75 | 1.00 |" in content
+    assert "refused" not in content
+    assert content not in table.promises(report)
+    assert "compiled" not in table.promises(report)
+    assert not run.alone("slow", [2.0], 1.0)["met"]
+
+
+def test_what_is_refused_is_no_benchmark_of_compiled_code(benchmarks):
+    pytest.importorskip("llvmlite")
+    x = danlu.ones(3)
+
+    def doubled():
+        return x * 2
+
+    def refused():
+        return x * x.sum().item()
+
+    assert benchmarks("compile_times").compile_seconds(doubled) > 0
+    assert benchmarks("cases.compiled").compiled(danlu, doubled)().tolist() == [2.0] * 3
+    for measure in (
+        benchmarks("compile_times").compile_seconds,
+        lambda step: benchmarks("cases.compiled").compiled(danlu, step),
+    ):
+        with (
+            pytest.warns(danlu.compiler.CompileWarning),
+            pytest.raises(RuntimeError, match=r"not run compiled: .*test_repository\.py"),
+        ):
+            measure(refused)
+
+
+def test_benchmarks_name_cases_that_exist(benchmarks):
+    run, known = benchmarks("run"), set(case_names())
+    assert {case for _, case, _ in run.AGAINST_JAX.values()} <= known
+    assert {*run.COMPILE_TIMES, *run.PEAKS, *run.COMPILED_PEAKS} <= known
+    asked = {rival.case for _, _, rival in run.AGAINST_JAX.values()}
+    assert asked == set(benchmarks("jax_side").CASES)
+    assert set(benchmarks("table").ROWS) <= known | {*run.FIRST_PROGRAMS, "installed_size"}

@@ -280,7 +280,9 @@ def fresh(result, shape, dtype) -> np.ndarray:
     """A new array that a call returned, in C order."""
     if result.shape != shape or result.dtype != dtype:
         raise Unsupported("a result of another shape")
-    return result if result.flags.c_contiguous else np.ascontiguousarray(result)
+    if result.flags.c_contiguous and result.ndim:
+        return result
+    return np.array(result, order="C")  # also of NumPy's numbers
 
 
 def settled(result, shape, dtype, *operands) -> np.ndarray:

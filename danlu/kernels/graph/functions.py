@@ -27,6 +27,20 @@ _BY_VALUE = frozenset((
     np.roots, np.setdiff1d, np.setxor1d, np.trim_zeros, np.union1d, np.unique, np.unique_all,
     np.unique_counts, np.unique_inverse, np.unique_values,
 ))  # fmt: skip
+# their results are new arrays whose shapes and dtypes depend on those of the arguments alone
+_OF_SHAPES = frozenset((
+    np.argmax, np.argmin, np.argpartition, np.argsort, np.concatenate, np.convolve, np.cross,
+    np.cumprod, np.cumsum, np.diff, np.digitize, np.einsum, np.interp, np.isclose, np.isin,
+    np.isneginf, np.isposinf, np.isreal, np.kron, np.lexsort, np.median, np.nan_to_num,
+    np.nanmax, np.nanmean, np.nanmedian, np.nanmin, np.nanprod, np.nansum, np.outer, np.pad,
+    np.partition, np.prod, np.quantile, np.roll, np.round, np.searchsorted, np.select, np.sinc,
+    np.sort, np.stack, np.std, np.sum, np.take, np.take_along_axis, np.tensordot, np.tile,
+    np.trapezoid, np.tril, np.triu, np.vander, np.var, np.where,
+    np.linalg.cholesky, np.linalg.cond, np.linalg.det, np.linalg.eig, np.linalg.eigh,
+    np.linalg.eigvals, np.linalg.eigvalsh, np.linalg.inv, np.linalg.matrix_power,
+    np.linalg.matrix_rank, np.linalg.norm, np.linalg.pinv, np.linalg.qr, np.linalg.slogdet,
+    np.linalg.solve, np.linalg.svd, np.linalg.tensorinv,
+))  # fmt: skip
 # views of their first argument
 _LOOKING = (
     np.diagonal, np.flip, np.fliplr, np.flipud, np.matrix_transpose, np.moveaxis, np.rollaxis,
@@ -52,7 +66,7 @@ def call_function(graph, function, args, kwargs):
             return known(graph, *args, **kwargs)
         except (Unsupported, TypeError):  # options that have no graph
             pass
-    return call_out(graph, function, args, kwargs)
+    return call_out(graph, function, args, kwargs, is_fresh=function in _OF_SHAPES)
 
 
 def call_ufunc(graph, ufunc, method, inputs, kwargs):
@@ -72,9 +86,9 @@ def call_ufunc(graph, ufunc, method, inputs, kwargs):
     if "where" in kwargs:
         raise Unsupported(f"{ufunc.__name__} with where")
     if method == "__call__":
-        return call_out(graph, ufunc, inputs, kwargs)
+        return call_out(graph, ufunc, inputs, kwargs, is_fresh=True)
     name = f"{ufunc.__name__}_{method}"
-    return call_out(graph, getattr(ufunc, method), inputs, kwargs, name)
+    return call_out(graph, getattr(ufunc, method), inputs, kwargs, name, is_fresh=True)
 
 
 def _all_floats(inputs) -> bool:

@@ -199,9 +199,11 @@ def _integral(f, name, dtype, values):
     if name == "absolute":
         return x if unsigned else f.select(f.compare("slt", x, 0), -x, x)
     if name == "remainder":  # with the sign of the divisor, as Python's
+        # by 0 and -1 it is 0 for NumPy, and a trap of the processor for 0 and the least number
         y = values[1]
         if unsigned:
-            return f.op("urem", x, y)
+            return f.op("urem", x, f.select(f.compare("eq", y, 0), 1, y))
+        y = f.select(f.compare("ult", y + 1, 2), 1, y)
         rest = x % y
         other_sign = f.compare("slt", rest ^ y, 0)
         return f.select(f.op("and", f.compare("ne", rest, 0), other_sign), rest + y, rest)

@@ -33,8 +33,8 @@ from danlu.kernels.graph.nodes import (
     Unsupported,
     is_elementwise,
     number_of,
-    overlap,
 )
+from danlu.kernels.graph.postpone import postpone
 from danlu.kernels.graph.program import Program
 from danlu.kernels.graph.simplify import compact, simplify
 from danlu.kernels.graph.storage import Storage, base_of, dense, dtype_name, in_order
@@ -124,6 +124,8 @@ def plan_graph(graph: Graph, results, arguments, many: bool = True) -> Plan:
 
         graph, nodes = expand(graph, nodes)
     graph, nodes = simplify(graph, nodes)
+    nodes = [_computed(graph, node) for node in nodes]  # what was folded to numbers is stored too
+    graph.writes = {leaf: _computed(graph, value) for leaf, value in graph.writes.items()}
     if graph.externs:
         from danlu.kernels.graph.epilogues import fold
 
@@ -133,7 +135,7 @@ def plan_graph(graph: Graph, results, arguments, many: bool = True) -> Plan:
             _check(node.op, node.dtype, *(each.dtype for each in node.args))
         elif node.op not in ELSEWHERE:
             _check("copy", node.dtype)
-        if 0 in node.shape:
+        if 0 in node.shape and node.op != "leaf":  # calls may take empty arrays
             raise Unsupported("no elements")
     graph.writes = dict(_in_shape(graph, *write) for write in graph.writes.items())
     kept = iter(nodes)
@@ -181,6 +183,7 @@ class _Planner:
         values = list(graph.writes.values())
         wanted = [base_of(node) for node in [*self.results, *values] if node is not None]
         plan.steps = fuse(graph, wanted)
+        postpone(graph, plan.steps, wanted)
         self._look_at_calls()
         self.parts = {
             part: (step, number)
@@ -334,7 +337,8 @@ class _Planner:
                 waiting.setdefault((_sizes(sums, kind), kind), []).append(node)
         for (sizes, kind), nodes in waiting.items():
             axis = len(sizes) - 1 if kind == "split" else 0
-            adding, memory, stores = Nest(sizes), {}, []
+            adding, memory = Nest(sizes), {}
+            stores: list[tuple[Node, Leaf | None]] = []
             adding.columns = (axis,) if sizes[axis] > 1 else None
             for node in nodes:
                 source, total = self._adding(adding, node, laid.sums[node].kind, axis)

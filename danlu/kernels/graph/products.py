@@ -45,7 +45,7 @@ def _written_out(graph, node, args) -> Node:
 
 
 def _product(graph, a, b):
-    rows, depth, columns = prod(a.shape[:-1]), *b.shape
+    rows, (depth, columns) = prod(a.shape[:-1]), b.shape
     if depth == 1:
         return graph.map("multiply", a.dtype, a, b)
     if depth >= MANY and len(a.shape) == 2 and min(rows, columns) <= SHORT:

@@ -14,6 +14,8 @@ from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node, is_elementwis
 
 __all__ = ["compact", "effects", "live", "rebuilt", "simplify"]
 
+# what lies in memory before any loop
+_IN_MEMORY = frozenset(("leaf", "extern", "result"))
 _LIMITS = {"maximum": "at_least", "minimum": "at_most"}
 _POWERS = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal", 1.0: "copy"}
 
@@ -264,8 +266,11 @@ def _gathered(graph, x, indices, axis):
         shape = (1,) * (len(x.shape) - len(each.shape)) + each.shape
         if not each.shape or shape[axis] == 1:
             found.append(each)
-        elif each.op == "leaf" and shape == x.shape:
+        elif each.op in _IN_MEMORY and shape == x.shape:
             found.append(graph.make("gather", (each, indices), each.dtype, indices.shape, axis))
+        elif each.op == "leaf":
+            whole = graph.view(each, lambda array: np.broadcast_to(array, x.shape))
+            found.append(graph.make("gather", (whole, indices), each.dtype, indices.shape, axis))
         elif is_elementwise(each) and shape == x.shape:
             found.append(_gathered(graph, each, indices, axis))
         else:

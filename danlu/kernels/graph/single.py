@@ -8,15 +8,15 @@ planned with the text, results are made by the function itself.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 
 import numpy as np
 
-from danlu.kernels.graph.calls import settled
+from danlu.kernels.graph import single_epoch
 from danlu.kernels.graph.nodes import ELSEWHERE, SOURCES, Graph, Node, Unsupported
 from danlu.kernels.graph.simplify import live
+from danlu.kernels.graph.single_early import early_calls
 from danlu.kernels.graph.single_memory import dtype_name
 from danlu.kernels.graph.single_text import Signature, text
 from danlu.kernels.runtime import launch, machine, objects, pool
@@ -38,20 +38,73 @@ class Single:
         code: size and times of the machine code.
     """
 
-    def __init__(self, graph: Graph, results: list[Node], signature, arguments, code, draws):
+    def __init__(self, graph: Graph, results: list[Node], arguments, code, early):
         self.written = tuple({leaf.info.slot.number for leaf in graph.writes})
         self.code = code
-        self._signature, self._draws = signature, draws
+        self._early = early
+        self._specs = [single_epoch.Spec.of(each) for each in arguments]
         self._results = [(node.shape, node.dtype) for node in results]
-        self._arrays = graph.arrays
-        self._call = _builtin(code, graph.arrays, [node.dtype for node in results])
-        self.launch: Callable[..., tuple] = self._drawing() if draws else self._call
+        self._arrays = list(graph.arrays)
+        self._scratch = ctypes.c_int64.from_address(code.addresses["scratch_size"]).value
+        self._call = _builtin(code, self._scratch, self._arrays, [node.dtype for node in results])
+        self.launch: Callable[..., tuple] = self._calling() if early else self._call
 
-    def _drawing(self):
-        call, draws = self._call, self._draws
+    def epoch(
+        self,
+        arguments: Sequence,
+        gathered: Mapping[int, np.ndarray],
+        order: np.ndarray,
+        scalars: np.ndarray,
+        collected: Collection[int] = (),
+    ) -> tuple[np.ndarray, ...]:
+        """Run many steps in one native call: what `launch` would do, step after step.
+
+        Other Python threads run meanwhile; they should leave the arguments alone.
+
+        Args:
+            arguments: as of `launch`. Those that are gathered, and floats, are not looked at.
+            gathered: number of an argument -> C-ordered rows `(N, ...)`; in each step the argument
+                is made of the rows that `order` names.
+            order: numbers of rows, of shape (steps, batch).
+            scalars: the floats of each step, of shape (steps, floats), in the order of the
+                arguments.
+            collected: numbers of results of which all steps' values are wanted.
+
+        Returns:
+            The results: of those in `collected` an array `(steps, ...)`, of the others what the
+            last step gave.
+
+        Raises:
+            ValueError: an argument is not like those that the code was made for, or no steps.
+            IndexError: `order` names a row that is not there.
+            Unsupported: a call in Python needs an argument that the steps update.
+
+        Example:
+            >>> from danlu.kernels.graph.traced import trace
+            >>> def add(batch, total):
+            ...     total[...] = total + batch.sum()
+            ...     return batch.max()
+            >>> batch, total = np.empty(2), np.zeros(())
+            >>> graph, largest = trace(add, [batch, total])
+            >>> compiled = single(graph, [largest.node], [batch, total])
+            >>> order, none = np.array([[0, 1], [3, 2]]), np.empty((2, 0))
+            >>> compiled.epoch([None, total], {0: np.arange(4.0)}, order, none, collected={0})
+            (array([1., 3.]),)
+            >>> total
+            array(6.)
+        """
+        if any(not each.reads.isdisjoint(self.written) for each in self._early):
+            raise Unsupported("a call that looks at what the steps update")
+        return single_epoch.run(
+            self.code, self._specs, self._arrays, self._early, self._results, self._scratch,
+            arguments, gathered, order, scalars, collected,
+        )  # fmt: skip
+
+    def _calling(self):
+        call, early = self._call, self._early
 
         def launch(*arguments):
-            return call(*arguments, *[array for draw in draws for array in draw()])
+            return call(*arguments, *[array for each in early for array in each(arguments)])
 
         return launch
 
@@ -81,11 +134,14 @@ def single(graph: Graph, results: Sequence[Node], arguments: Sequence) -> Single
     if len(nodes) > MOST_NODES or sum(map(_work, nodes)) > MOST_WORK:
         raise Unsupported("more work than for one thread")
     _refuse_shared(graph, arguments)
-    draws = [node for node in graph.nodes if node.op == "extern" and not node.args]
-    drawn, functions, count = _drawn(graph, draws)
+    starts, early = early_calls(graph, results, arguments)
+    if early and not any(_work(node) for node in nodes):
+        raise Unsupported("nothing but calls")
     kinds = tuple("float" if type(each) is float else "array" for each in arguments)
     shapes = tuple(node.shape for node in results)
-    signature = Signature(kinds, len(graph.arrays), drawn, count, shapes)
+    signature = Signature(
+        kinds, len(graph.arrays), starts, sum(each.count for each in early), shapes
+    )
 
     def write():
         from danlu.kernels.codegen.target import host
@@ -97,7 +153,7 @@ def single(graph: Graph, results: Sequence[Node], arguments: Sequence) -> Single
         objects.provide()
         key = ("single", _described(graph, nodes, results), signature)
         code = machine.load(key, write, ("launch", "step", "scratch_size"))
-    return Single(graph, results, signature, arguments, code, functions)
+    return Single(graph, results, arguments, code, early)
 
 
 def _work(node: Node) -> int:
@@ -110,63 +166,29 @@ def _work(node: Node) -> int:
 
 def _refuse_shared(graph, arguments) -> None:
     """Where memory is written that another argument shows, the order of reads would count."""
-    written = {leaf.info.slot.number for leaf in graph.writes}
     arrays = [(number, each) for number, each in enumerate(arguments) if type(each) is not float]
-    for number in written:
+    for number in {leaf.info.slot.number for leaf in graph.writes}:
+        if not arguments[number].flags.writeable:
+            raise Unsupported("writing to what is read-only")
         for other, array in arrays:
             if other != number and np.may_share_memory(arguments[number], array):
                 raise Unsupported("arguments that share memory")
-
-
-# ------------------------------------------------------------------------------ drawn arrays
-def _drawn(graph, draws):
-    """(number of a call -> that of its first array, what draws the arrays of each call, how many
-    arrays): calls without operands run before the launch."""
-    made = {node: [] for node in draws}
-    for node in graph.nodes:
-        if node.op == "result" and node.args[0] in made:
-            made[node.args[0]].append(node)
-    counts, functions = [], []
-    for node, parts in made.items():
-        call = graph.externs[node.info]
-        if call.many:
-            parts = sorted({part.info: part for part in parts}.items())
-        else:
-            parts = [(None, node)]
-        functions.append(_drawing(call, parts))
-        counts.append(parts[-1][0] + 1 if call.many and parts else len(parts))
-    starts = [0, *accumulate(counts)]
-    return {node.info: start for node, start in zip(draws, starts)}, functions, starts[-1]
-
-
-def _drawing(call, parts):
-    """What makes the arrays of a call; those that are not used are empty."""
-    nothing = np.empty(0)
-
-    def draw():
-        found = call.function(*call.args, **call.kwargs)
-        if not call.many:
-            ((_, node),) = parts
-            return [settled(found, node.shape, node.dtype)]
-        arrays = [nothing] * (parts[-1][0] + 1 if parts else 0)
-        for number, node in parts:
-            arrays[number] = settled(found[number], node.shape, node.dtype)
-        return arrays
-
-    return draw
+    for leaf in graph.writes:
+        if 0 in (step for step, size in zip(leaf.info.strides, leaf.shape) if size != 1):
+            raise Unsupported("writing an element twice")
 
 
 # ------------------------------------------------------------------------------ key and call
 def _described(graph, nodes, results) -> tuple:
     """What the text depends on: the nodes by the order of computation."""
     number = {node: place for place, node in enumerate(nodes)}
-    written = {leaf: value for leaf, value in graph.writes.items()}
     lines = []
     for node in nodes:
         info = node.info
         if node.op == "extern":
             call = graph.externs[info]
-            info = (info, call.function.__module__, call.function.__qualname__)
+            of = call.function
+            info = (info, of.__module__, getattr(of, "__qualname__", type(of).__qualname__))
             if node.args:
                 info += (repr(call.args), repr(call.kwargs))
         elif node.op == "view":
@@ -174,7 +196,7 @@ def _described(graph, nodes, results) -> tuple:
         args = tuple(number[each] for each in node.args)
         lines.append((node.op, args, dtype_name(node.dtype), node.shape, info))
     writes = [(dtype_name(leaf.dtype), leaf.shape, tuple(leaf.info), number[value])
-              for leaf, value in written.items()]  # fmt: skip
+              for leaf, value in graph.writes.items()]  # fmt: skip
     return lines, writes, [number[each] for each in results]
 
 
@@ -184,10 +206,9 @@ class _Table(np.ndarray):
     kept: tuple
 
 
-def _builtin(code, arrays, dtypes):
+def _builtin(code, scratch, arrays, dtypes):
     """The launch as a Python function."""
-    size = ctypes.c_int64.from_address(code.addresses["scratch_size"]).value
-    block = np.zeros(size + 64, np.uint8)
+    block = np.zeros(scratch + 64, np.uint8)
     start = -(-block.ctypes.data // 64) * 64
     numbers = [start, *(each.ctypes.data for each in arrays), *(each.num for each in dtypes)]
     table = np.array(numbers, np.int64).view(_Table)
@@ -198,5 +219,3 @@ def _builtin(code, arrays, dtypes):
     make.restype = ctypes.py_object
     make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
     return make(ctypes.addressof(definition), table, None)
-
-

@@ -43,7 +43,7 @@ class Op(NamedTuple):
 
     kind: str
     args: tuple[Key, ...]
-    place: Place | None
+    place: Any  # a Place
     along: frozenset[int]
     steps: dict[int, int]
 
@@ -102,7 +102,7 @@ class Body:
     def read_at(self) -> set[int]:
         """Axes by whose number elements are computed or picked: these loops stay on their own."""
         found: set[int] = set()
-        for key, op in self.ops.items():
+        for op in self.ops.values():
             if op.kind in ("iota", "gather", "take", "put"):
                 found |= op.along
         return found
@@ -148,21 +148,23 @@ class Scope:
             first lane.
         lane: the axis along which vectors lie, or None.
         valid: the lanes that are elements.
+        known: the first lanes that were in the vector before, a Value or 0.
         values: of ops.
     """
 
-    __slots__ = ("_offsets", "index", "lane", "valid", "values")
+    __slots__ = ("_offsets", "index", "known", "lane", "valid", "values")
 
     def __init__(self, lane: int | None, valid: int):
         self.index: dict[int, Any] = {}
         self.values: dict[Key, Value] = {}
         self._offsets: dict[tuple, Any] = {}
         self.lane, self.valid = lane, valid
+        self.known: Any = 0
 
     def inner(self, axis=None, index=None, valid=None) -> Scope:
         """The scope of a loop over one more axis."""
         made = Scope(self.lane, self.valid if valid is None else valid)
-        made.index, made.values = dict(self.index), dict(self.values)
+        made.index, made.values, made.known = dict(self.index), dict(self.values), self.known
         made._offsets = dict(self._offsets)
         if axis is not None:
             made.index[axis] = index
@@ -332,8 +334,6 @@ class Vectors:
         rest = steps.get(scope.lane, 0) if scope.lane is not None else 0
         if index.type.lanes == 1:
             first = index * place.strides[axis] + start
-            if rest == 0:
-                return from_memory(f, self.target, f.load(pointer, kind, first), dtype_name(node.dtype))
             return self.read(f.at(pointer, first, kind), place, rest, scope.valid)
         vector = f.value(0, kind.vector(self.lanes))
         for lane in range(scope.valid):
@@ -347,17 +347,17 @@ class Vectors:
         """An element, or a vector along the lane axis where the place changes along it."""
         f, kind = self.f, load_type(dtype_name(place.dtype))
         rest = steps.get(scope.lane, 0) if scope.lane is not None else 0
-        offset = scope.offset(f, steps)
-        if rest == 0:
-            value = f.load(self.base(place), kind, offset)
-            return from_memory(f, self.target, value, dtype_name(place.dtype))
-        return self.read(f.at(self.base(place), offset, kind), place, rest, scope.valid)
+        address = f.at(self.base(place), scope.offset(f, steps), kind)
+        return self.read(address, place, rest, scope.valid)
 
     def read(self, address: Value, place: Place, rest: int, valid: int) -> Value:
-        """A vector of elements that lie `rest` apart, of which the first `valid` are wanted."""
+        """A vector of elements that lie `rest` apart, of which the first `valid` are wanted; one
+        element where `rest` is 0."""
         f, kind = self.f, load_type(dtype_name(place.dtype))
         V = kind.vector(self.lanes)
-        if rest == 1 and (valid == self.lanes or place.is_scratch):
+        if rest == 0:
+            value = f.load(address, kind)
+        elif rest == 1 and (valid == self.lanes or place.is_scratch):
             value = f.load(address, V)
         elif rest == 1 and kind.bytes >= 4 and self.target.masks:
             value = f.masked_load(address, f.mask_below(valid, self.lanes), V)
@@ -374,22 +374,25 @@ class Vectors:
 
     def store(self, scope: Scope, value: Value, place: Place) -> None:
         """Write an element, or the vector's lanes that are elements."""
-        f, name, steps = self.f, dtype_name(place.dtype), place.steps
+        f, steps = self.f, place.steps
         rest = steps.get(scope.lane, 0) if scope.lane is not None else 0
-        kind = load_type(name)
+        kind = load_type(dtype_name(place.dtype))
         address = f.at(self.base(place), scope.offset(f, steps), kind)
-        if rest == 0:
-            f.store(to_memory(f, self.target, value, name), address)
-            return
-        if value.type.lanes == 1:
+        self.write(address, place, rest, scope.valid, value)
+
+    def write(self, address: Value, place: Place, rest: int, valid: int, value: Value) -> None:
+        """Write the first `valid` lanes to elements that lie `rest` apart."""
+        f, name = self.f, dtype_name(place.dtype)
+        if rest and value.type.lanes == 1:
             value = f.broadcast(value, self.lanes)
         value = to_memory(f, self.target, value, name)
-        if rest == 1 and (scope.valid == self.lanes or place.padded is not None):
+        if rest == 0 or (rest == 1 and (valid == self.lanes or place.padded is not None)):
             f.store(value, address)
         elif rest == 1:
-            self._store_pieces(value, address, scope.valid)
+            self._store_pieces(value, address, valid)
         else:
-            for lane in range(scope.valid):
+            kind = value.type.element()
+            for lane in range(valid):
                 f.store(f.extract(value, lane), f.at(address, lane * rest, kind))
 
     def _store_pieces(self, value, address, count):
@@ -404,5 +407,3 @@ class Vectors:
                 part = f.shuffle(value, None, range(place, place + size))
             f.store(part, f.at(address, place, kind))
             place += size
-
-

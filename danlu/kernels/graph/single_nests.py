@@ -3,24 +3,27 @@ are laid out for that, and the loops."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from danlu.kernels.codegen.types import DOUBLE
+from danlu.kernels.codegen.types import DOUBLE, I32, I64
 from danlu.kernels.graph.nodes import Node, Unsupported
-from danlu.kernels.graph.operations import combine, identity, value_type
+from danlu.kernels.graph.operations import combine, identity, load_type, value_type
 from danlu.kernels.graph.single_body import Body, Key, Op, Scope, Vectors
 from danlu.kernels.graph.single_memory import Base, Place, Scratch, dtype_name
 from danlu.kernels.graph.single_steps import Plan, Step, dense
 
-__all__ = ["Nest", "NestWriter", "identity_axes"]
+__all__ = ["Nest", "NestWriter", "identity_axes", "may_repeat"]
 
 # Additions to one lane from which a float sum is kept in double: NumPy's pairwise sums are as exact.
 _LONG_SUM = 64
 # What an element costs that does not lie next to the one before, in vector instructions.
 _APART = 1.5
+# Additions in a body from which a second one for the last lanes costs more to compile than it saves.
+_LONG_BODY = 16
 _FOLD = 6  # the lanes of one vector
 
 
@@ -38,6 +41,8 @@ class Nest:
         stores: (key, place): what the body writes.
         sums: (reduction, key of what it reduces).
         lane: the axis of the vectors, or None.
+        action: what else the body does, from its scope.
+        overlaps: whether the last vector starts within the one before: no code for a shorter one.
         rounded: whether the lanes behind the last element may be computed and stored as well.
     """
 
@@ -48,7 +53,8 @@ class Nest:
         self.stores: list[tuple[Key, Place]] = []
         self.sums: list[tuple[Node, Key]] = []
         self.lane: int | None = None
-        self.rounded = False
+        self.action: Callable[[Scope], None] | None = None
+        self.rounded = self.overlaps = False
 
     def fixed(self) -> list[tuple[dict[int, int], bool]]:
         """(strides, whether they are written) of what lies in memory already."""
@@ -98,6 +104,12 @@ class Nest:
             if best is None or price <= best:
                 best, self.lane = price, axis
 
+    def repeats(self, lanes: int) -> bool:
+        """Whether elements may be computed twice, and a second body would cost more."""
+        if self.lane is None or self.rounded or self.sizes[self.lane] < lanes:
+            return False
+        return self.body.price() >= _LONG_BODY and may_repeat(self.body, self.stores)
+
     def rounds(self, sums: list[Place]) -> bool:
         """Whether all vectors may be whole ones."""
         lane = self.lane
@@ -114,6 +126,12 @@ class Nest:
         return all(place.padded == lane for _, place in self.stores) and all(
             place.padded == lane for place in sums
         )
+
+
+def may_repeat(body: Body, stores: list[tuple[Key, Place]]) -> bool:
+    """Whether nothing is read that is written."""
+    written = {place.base for _, place in stores}
+    return not any(op.place is not None and op.place.base in written for op in body.ops.values())
 
 
 class NestWriter(Vectors):
@@ -144,8 +162,8 @@ class NestWriter(Vectors):
     def _found(self, node) -> Place:
         if node.op == "leaf":
             slot, offset, strides = node.info
-            base = Base("table", self.table[slot.kind, slot.number])
-            return Place(base, node.dtype, node.shape, offset, strides)
+            start = Base("table", self.table[slot.kind, slot.number])
+            return Place(start, node.dtype, node.shape, offset, strides)
         if node.op == "concatenate":
             return self.temporary(node, dense(node.shape), prod(node.shape), None)
         if node.op not in ("copy", "transpose", "reshape", "view"):
@@ -278,7 +296,7 @@ class NestWriter(Vectors):
         nest.merge(outside)
         nest.choose_lane(self.lanes)
         lane = nest.lane
-        merged = nest.merged.get(lane, [])
+        merged = [] if lane is None else nest.merged[lane]
         for node, key in waiting:
             self.places[node] = self.laid_out(node, lane, merged)
             nest.stores.append((key, self.places[node]))
@@ -289,6 +307,7 @@ class NestWriter(Vectors):
             if places:
                 self.places[node] = places[0]
         nest.rounded = nest.rounds([place for places in sums.values() for place in places])
+        nest.overlaps = nest.repeats(self.lanes)
         self.run(nest, list(sums.values()))
 
     def run(self, nest: Nest, sums: list[list[Place]]) -> None:
@@ -296,10 +315,9 @@ class NestWriter(Vectors):
         lane, reduced = nest.lane, nest.reduced
         kept = [axis for axis in nest.sizes if axis not in reduced and axis != lane]
         inner = [axis for axis in nest.sizes if axis in reduced and axis != lane]
-        if lane is not None:
-            order = [*kept, *inner, lane] if lane in reduced else [*kept, lane, *inner]
-        else:
-            order = []
+        at_end = lane is None or lane in reduced
+        order = [*kept, *inner, lane] if at_end else [*kept, lane, *inner]
+        order = [axis for axis in order if axis is not None]
         scope = Scope(lane, self.lanes)
         for group in nest.merged.values():
             scope.index.update(dict.fromkeys(group[:-1], 0))
@@ -318,12 +336,15 @@ class NestWriter(Vectors):
         if depth == len(order):
             for key, place in nest.stores:
                 self.store(scope, scope.values[key], place)
+            if nest.action is not None:
+                nest.action(scope)
             return self._added(nest, scope, totals)
         axis = order[depth]
         size, entered = nest.sizes[axis], entered | set(nest.merged[axis])
 
-        def inwards(index, valid, values):
+        def inwards(index, valid, values, known=0):
             inside = scope.inner(axis, index, valid)
+            inside.known = known
             return self._walk(nest, sums, order, depth + 1, first, inside, entered, values)
 
         if axis != nest.lane:
@@ -332,6 +353,12 @@ class NestWriter(Vectors):
                 loop.carry(*(found or ()))
             return loop.results if totals else None
         lanes = self.lanes
+        if nest.overlaps:
+            with f.loop(0, -(-size // lanes) * lanes, lanes, carried=totals or ()) as loop:
+                start = f.minimum(loop.index, f.value(size - lanes, I64))
+                values = loop.values if totals else totals
+                loop.carry(*(inwards(start, lanes, values, loop.index - start) or ()))
+            return loop.results if totals else None
         if nest.rounded:
             size = -(-size // lanes) * lanes
         whole = size // lanes * lanes
@@ -345,6 +372,49 @@ class NestWriter(Vectors):
         if size > whole:
             totals = inwards(whole, size - whole, totals)
         return totals
+
+    # ------------------------------------------------------------------ sums by number
+    def sum_rows(self, node: Node) -> None:
+        """Rows of zeros to which others are added, each to the one that its number names."""
+        values, numbers = node.args
+        places = self.destinations(node)
+        places = places or [self.temporary(node, dense(node.shape), prod(node.shape), None)]
+        self.places[node] = places[0]
+        for place in places:
+            self._clear(node, place)
+            self._scatter(values, numbers, place)
+
+    def _scatter(self, values, numbers, place) -> None:
+        """Add each row of `values` to the row of a place that its number names."""
+        f, rank = self.f, len(numbers.shape)
+        body = Body(self, (), self.plan.inline)
+        nest = Nest(body, values.shape)
+        axes = identity_axes(values.shape)
+        number, value = body.want(numbers, axes[:rank]), body.want(values, axes)
+        inner = [axis for axis in nest.sizes if axis >= rank]
+        nest.lane = inner[-1] if inner else None
+        steps = {axis: place.strides[axis - rank + 1] for axis in inner}
+
+        def add(scope):
+            row = f.convert(scope.values[number], I64)
+            row = f.intrinsic("smin", f.intrinsic("smax", row, 0), place.shape[0] - 1)
+            offset = row * place.strides[0] + scope.offset(f, steps)
+            address = f.at(self.base(place), offset, load_type(dtype_name(place.dtype)))
+            rest = steps.get(nest.lane, 0)
+            before = self.read(address, place, rest, scope.valid)
+            self.write(address, place, rest, scope.valid, before + scope.values[value])
+
+        nest.action = add
+        self.run(nest, [])
+
+    def _clear(self, node, place) -> None:
+        body = Body(self, (), self.plan.inline)
+        zero = self.plan.graph.constant(0, node.dtype)
+        nest = Nest(body, node.shape)
+        nest.stores.append((body.want(zero, ()), place))
+        nest.merge([])
+        nest.choose_lane(self.lanes)
+        self.run(nest, [])
 
     # ------------------------------------------------------------------ reductions
     def _total_type(self, nest, node):
@@ -373,11 +443,19 @@ class NestWriter(Vectors):
             if value.type.lanes == 1:
                 value = f.broadcast(value, self.lanes)
             value = f.convert(value, total.type.element())
-            if nest.lane in nest.reduced and scope.valid < self.lanes:
+            if nest.lane in nest.reduced and (scope.valid < self.lanes or nest.overlaps):
                 nothing = f.value(identity(kind, name), value.type)
-                value = f.select(f.mask_below(scope.valid, self.lanes), value, nothing)
+                value = f.select(self._new_lanes(scope), value, nothing)
             found.append(combine(f, kind, name, total, value))
         return found
+
+    def _new_lanes(self, scope):
+        """The lanes that are elements and were not in the vector before."""
+        f = self.f
+        if isinstance(scope.known, int):
+            return f.mask_below(scope.valid, self.lanes)
+        known = f.broadcast(f.convert(scope.known, I32), self.lanes)
+        return f.compare("uge", f.lane_numbers(self.lanes), known)
 
     def _sum_up(self, nest, sums, scope, totals) -> None:
         """Store the results of reductions."""

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from math import prod
 
 from danlu.kernels.codegen.function import Value
+from danlu.kernels.codegen.types import I64
 from danlu.kernels.graph.operations import from_memory, load_type
 from danlu.kernels.graph.single_body import Body, Key, Scope
 from danlu.kernels.graph.single_memory import Place, dtype_name
-from danlu.kernels.graph.single_nests import NestWriter, identity_axes
+from danlu.kernels.graph.single_nests import NestWriter, identity_axes, may_repeat
 from danlu.kernels.graph.single_steps import Step, dense
 
 __all__ = ["ProductWriter"]
@@ -129,9 +130,15 @@ class _Product:
         self._vectors(scope, lane, blocks)
 
     def _vectors(self, scope, lane, inwards) -> None:
-        lanes, size = self.lanes, self.node.shape[lane]
+        f, lanes, size = self.f, self.lanes, self.node.shape[lane]
         if self._rounds(lane):
             size = -(-size // lanes) * lanes
+        elif size > lanes and size % lanes and self._may_repeat():
+            # the last vector starts within the one before: no code for a shorter one
+            with f.loop(0, -(-size // lanes) * lanes, lanes) as loop:
+                start = f.minimum(loop.index, f.value(size - lanes, I64))
+                inwards(scope.inner(lane, start, lanes))
+            return
         whole = size // lanes * lanes
         if whole == lanes:
             inwards(scope.inner(lane, 0, lanes))
@@ -140,6 +147,12 @@ class _Product:
                 inwards(scope.inner(lane, loop.index, lanes))
         if size > whole:
             inwards(scope.inner(lane, whole, size - whole))
+
+    def _may_repeat(self) -> bool:
+        read = {self.a.base, self.b.base}
+        return may_repeat(self.body, self.stores) and not any(
+            place.base in read for _, place in self.stores
+        )
 
     def _rounds(self, lane) -> bool:
         """Whether the lanes behind the last element may be computed and stored as well."""

@@ -15,6 +15,7 @@ from math import prod
 
 import numpy as np
 
+from danlu.kernels.embedding import gather_rows, sum_rows
 from danlu.kernels.graph import operations
 from danlu.kernels.graph.calls import Operand
 from danlu.kernels.graph.fuse import cost
@@ -33,22 +34,25 @@ from danlu.kernels.graph.simplify import live
 from danlu.kernels.graph.single_memory import dtype_name
 from danlu.kernels.matmul import matmul
 
-__all__ = ["Plan", "Step", "dense", "lower", "renames"]
+__all__ = ["Plan", "Step", "dense", "is_native", "lower", "renames"]
 
 # Additions that may follow a product in its registers; each is written once for every row of a tile.
 _EPILOGUE = 12
 # Nodes with operands in memory, which are read at places that other operands tell.
 PICKING = frozenset(("gather", "take"))
+# Nodes with loops of their own.
+_ALONE = frozenset(("product", "sum_rows"))
+_PRODUCTS = frozenset((matmul, np.matmul, np.dot))
 _NUMBERS = frozenset(("constant", "scalar", "iota"))
 
 
 # ------------------------------------------------------------------------------ lowering
-def lower(graph: Graph, results: list[Node], draws: dict[int, int]) -> tuple[Graph, list[Node]]:
-    """The graph with calls as nodes: `product` (a @ b), `take` (rows by number), and arrays that
-    are drawn before the launch as leaves.
+def lower(graph: Graph, results: list[Node], early: dict[int, int]) -> tuple[Graph, list[Node]]:
+    """The graph with calls as nodes: `product` (a @ b), `take` and `sum_rows` (rows by number, and
+    their sums by number), and what is called before the launch as leaves.
 
     Args:
-        draws: number of an operandless call -> that of its (first) array among those drawn.
+        early: number of such a call -> that of its (first) array among those made then.
 
     Raises:
         Unsupported: another call.
@@ -60,42 +64,73 @@ def lower(graph: Graph, results: list[Node], draws: dict[int, int]) -> tuple[Gra
     for node in live(graph, wanted):
         args = tuple(made[each] for each in node.args if each in made)
         if node.op == "extern":
-            if node.info in draws:
-                made[node] = _drawn(new, node, draws[node.info])
+            if node.info in early:
+                made[node] = _made_early(new, node, early[node.info])
             else:
                 made[node] = _called(new, graph.externs[node.info], node, args)
         elif node.op == "result":
             source = node.args[0].info
-            if source not in draws:
+            if source not in early:
                 raise Unsupported(graph.externs[source].name)
-            made[node] = _drawn(new, node, draws[source] + node.info)
+            made[node] = _made_early(new, node, early[source] + node.info)
         else:
             if node.op == "random_words":
                 raise Unsupported("random words")
             made[node] = new.make(node.op, args, node.dtype, node.shape, node.info)
     for leaf, value in graph.writes.items():
-        new.writes[new.make("leaf", (), leaf.dtype, leaf.shape, leaf.info)] = made[value]
+        value = made[value]
+        if value.op in VIEWS:  # of an argument, perhaps
+            value = new.make("copy", (value,), value.dtype, value.shape)
+        new.writes[new.make("leaf", (), leaf.dtype, leaf.shape, leaf.info)] = value
     return new, [made[each] for each in results]
 
 
-def _drawn(graph, node, number) -> Node:
-    place = Leaf(Slot("draw", number), 0, dense(node.shape))
+def _made_early(graph, node, number) -> Node:
+    place = Leaf(Slot("early", number), 0, dense(node.shape))
     return graph.make("leaf", (), node.dtype, node.shape, place)
+
+
+def is_native(call, node: Node) -> bool:
+    """Whether a call is generated, and no function called."""
+    if call.function in _PRODUCTS:
+        return len(node.args) >= 2
+    if call.function in (gather_rows, sum_rows):
+        return len(node.args) == 2
+    if call.function is operator.getitem and len(node.args) == 2:
+        index = node.args[1]
+        whole = call.args[1] in (Operand(1, False), (Operand(1, False),))
+        return whole and bool(node.args[0].shape and index.shape) and index.dtype.kind in "iu"
+    return False
 
 
 def _called(graph, call, node, args) -> Node:
     """The node of a call that is generated."""
-    if call.function is matmul:
-        return _product(graph, call, node, args)
-    if call.function is operator.getitem and len(args) == 2:
-        x, index = args
-        whole = call.args[1] in (Operand(1, False), (Operand(1, False),))
-        if whole and x.shape and index.dtype.kind in "iu" and index.shape:
-            return graph.make("take", args, node.dtype, node.shape)
-    raise Unsupported(call.name)
+    if not is_native(call, node):
+        raise Unsupported(call.name)
+    if call.function is sum_rows:
+        return graph.make("sum_rows", args, node.dtype, node.shape)
+    if call.function not in _PRODUCTS:
+        return graph.make("take", args, node.dtype, node.shape)
+    if call.function is not matmul:
+        args = tuple(_as_matrix(graph, each, turn) for each, turn in zip(args, (False, True)))
+        if call.function is np.dot and len(args[1].shape) > 2:
+            raise Unsupported("a sum over the last axis but one")
+        shape = (*np.broadcast_shapes(args[0].shape[:-2], args[1].shape[:-2]),
+                 args[0].shape[-2], args[1].shape[-1])  # fmt: skip
+        made = _product(graph, call._replace(kwargs={}), node, args, shape)
+        if shape != node.shape:
+            made = graph.make("reshape", (made,), node.dtype, node.shape)
+        return made
+    return _product(graph, call, node, args, node.shape)
 
 
-def _product(graph, call, node, args) -> Node:
+def _as_matrix(graph, x, is_column) -> Node:
+    if len(x.shape) >= 2:
+        return x
+    return graph.make("reshape", (x,), x.dtype, (*x.shape, 1) if is_column else (1, *x.shape))
+
+
+def _product(graph, call, node, args, shape) -> Node:
     given = dict(zip(("a", "b", "bias", "activation", "out"), call.args)) | call.kwargs
     operands = {
         name: args[each.number] for name, each in given.items() if isinstance(each, Operand)
@@ -106,7 +141,7 @@ def _product(graph, call, node, args) -> Node:
     dtype = node.dtype
     if a.dtype != dtype or b.dtype != dtype or dtype.name == "bool":
         raise Unsupported("a product of several dtypes")
-    made = graph.make("product", (a, b), dtype, node.shape)
+    made = graph.make("product", (a, b), dtype, shape)
     if "bias" in operands:
         made = graph.map("add", dtype, made, operands["bias"])
     if given.get("activation") == "relu":
@@ -147,7 +182,7 @@ def stored_base(node: Node) -> Node:
 
 def computes(node: Node) -> bool:
     """Whether a node is computed element by element."""
-    return node.op in PICKING or (is_elementwise(node) and node.op != "product")
+    return node.op in PICKING or (is_elementwise(node) and node.op not in _ALONE)
 
 
 class Step:
@@ -157,7 +192,7 @@ class Step:
         domain: the shape that the loops walk over.
         members: the nodes that are computed here.
         axes: the axes that its reductions reduce.
-        product: the product, or None.
+        product: a node with loops of its own, or None.
         finals: values that are copied to where the caller wants them: (node, place).
     """
 
@@ -201,10 +236,10 @@ class Plan:
 
     def _forced(self) -> set[Node]:
         """Nodes that have to lie in memory, whatever they are."""
-        found = set()
+        found: set[Node] = set()
         for node in self.nodes:
             operands: tuple[Node, ...] = ()
-            if node.op == "product":
+            if node.op in _ALONE:
                 operands = node.args
             elif node.op in PICKING or (node.op in VIEWS and not renames(node)):
                 operands = node.args[:1]
@@ -272,17 +307,18 @@ class Plan:
                 number = self.home[each]
                 in_memory = node.op in PICKING and operand == 0
                 # a loop knows values at its own indices alone
-                moved = any(n.op in VIEWS or n.op == "concatenate" for n in self._between(arg, each))
-                ends = each.op == "reduce" or node.op == "product" or in_memory or moved
+                path = self._between(arg, each)
+                moved = any(n.op in VIEWS or n.op == "concatenate" for n in path)
+                ends = each.op in ("reduce", "sum_rows") or node.op in _ALONE or in_memory or moved
                 first = max(first, number + ends)
         domain = node.args[0].shape if node.op == "reduce" else node.shape
-        if node.op != "product":
+        if node.op not in _ALONE:
             for number in range(first, len(self.steps)):
                 if self._joins(self.steps[number], node, domain):
                     self.home[node] = number
                     return
         self.home[node] = len(self.steps)
-        self.steps.append(Step(domain, node if node.op == "product" else None))
+        self.steps.append(Step(domain, node if node.op in _ALONE else None))
         self._joins(self.steps[-1], node, domain)
 
     def _joins(self, step, node, domain) -> bool:
@@ -294,6 +330,8 @@ class Plan:
                 return False
             step.axes = axes
         elif step.product is not None and node is not step.product:
+            if step.product.op != "product":
+                return False
             related = any(arg in step.members for arg in node.args)
             if not related or node.op in PICKING or step.price + cost(node) > _EPILOGUE:
                 return False
@@ -323,10 +361,11 @@ class Plan:
             if not all(self._at_index(user, arg, node) for user, arg in users[node]):
                 continue
             step = self.steps[number]
+            operands = {each for arg in node.args for each in self.behind(arg)}
             stores = sum(
                 each in step.members and each.op != "reduce" and each not in kept
                 and all(self.home[user] == number for user, _ in users[each])
-                for arg in node.args for each in self.behind(arg)
+                for each in operands
             )  # fmt: skip
             if stores <= 1 and self._takes(self.steps[later], node):
                 del step.members[node]
@@ -335,7 +374,7 @@ class Plan:
 
     def _at_index(self, user, arg, node) -> bool:
         """Whether a user needs of a node the element at its own index alone."""
-        if user.op == "product" or (user.op in PICKING and arg is user.args[0]):
+        if user.op in _ALONE or (user.op in PICKING and arg is user.args[0]):
             return False
         return not any(each.op in VIEWS or each.op == "concatenate" or len(each.args) > 1
                        for each in self._between(arg, node))  # fmt: skip
@@ -344,7 +383,7 @@ class Plan:
         if step.domain != node.shape:
             return False
         if step.product is not None:
-            if step.price + cost(node) > _EPILOGUE:
+            if step.product.op != "product" or step.price + cost(node) > _EPILOGUE:
                 return False
             step.price += cost(node)
         return True
@@ -382,7 +421,7 @@ class Plan:
         writes = self.graph.writes
         for leaf, value in writes.items():
             number = self.home.get(value)
-            if number is None or value.op in ("reduce", "product", "part"):
+            if number is None or value.op in ("reduce", "part", *_ALONE):
                 continue
             if any(each is not leaf and overlap(each, leaf) for each in writes):
                 continue
@@ -398,7 +437,7 @@ class Plan:
 
     def _reads_its_place(self, step, leaf) -> bool:
         """Whether members read a leaf of the domain's shape, and nothing through another view."""
-        if leaf.shape != step.domain or step.product is not None and leaf in step.product.args:
+        if leaf.shape != step.domain or (step.product is not None and leaf in step.product.args):
             return False
         for node in step.members:
             for arg in node.args:
@@ -418,7 +457,7 @@ def _check(node: Node) -> None:
     if node.op == "product":
         operations.check("add", name, names)
         operations.check("multiply", name, names)
-    elif node.op in ("gather", "take"):
+    elif node.op in ("gather", "take", "sum_rows"):
         operations.check("copy", name, ())
     elif node.op == "reduce":
         operations.check("copy", name, ())

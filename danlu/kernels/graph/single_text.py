@@ -6,17 +6,16 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
-
 from danlu.kernels.codegen.function import Function, Module, Value
 from danlu.kernels.codegen.target import Target
 from danlu.kernels.codegen.types import DOUBLE, I8, I32, I64, PTR, VOID
 from danlu.kernels.graph.nodes import Graph, Node
+from danlu.kernels.graph.simplify import simplify
 from danlu.kernels.graph.single_body import Body, Scope
 from danlu.kernels.graph.single_memory import Base, Place
 from danlu.kernels.graph.single_nests import identity_axes
 from danlu.kernels.graph.single_products import ProductWriter
 from danlu.kernels.graph.single_steps import Plan, Step, dense, lower
-from danlu.kernels.graph.simplify import simplify
 
 __all__ = ["Signature", "text"]
 
@@ -29,23 +28,23 @@ class Signature(NamedTuple):
     Attributes:
         kinds: "array" or "float", of each argument.
         captured: how many arrays the graph refers to.
-        drawn: number of a call -> that of its first array among those drawn before the launch.
-        draws: how many of these there are.
+        early: number of a call -> that of its first array among those made before the launch.
+        made: how many of these there are.
         results: shapes of the results.
     """
 
     kinds: tuple[str, ...]
     captured: int
-    drawn: dict[int, int]
-    draws: int
+    early: dict[int, int]
+    made: int
     results: tuple[tuple[int, ...], ...]
 
     def table(self) -> dict[tuple[str, int], int]:
-        """(kind, number) -> place among the pointers: arguments and drawn arrays in the order in
+        """(kind, number) -> place among the pointers: arguments and arrays of calls in the order in
         which the launch gets them, arrays that the graph refers to, results."""
         arrays = [n for n, kind in enumerate(self.kinds) if kind == "array"]
         names = [("argument", n) for n in arrays]
-        names += [("draw", n) for n in range(self.draws)]
+        names += [("early", n) for n in range(self.made)]
         names += [("array", n) for n in range(self.captured)]
         names += [("result", n) for n in range(len(self.results))]
         return {name: place for place, name in enumerate(names)}
@@ -63,7 +62,7 @@ def text(graph: Graph, results: list[Node], signature: Signature, target: Target
         Unsupported: something in it is not generated.
     """
     graph, results = simplify(graph, results)
-    graph, results = lower(graph, results, signature.drawn)
+    graph, results = lower(graph, results, signature.early)
     step, size = _step(Plan(graph, results), signature, target)
     launch = _launch(signature)
     module = Module(step, launch)
@@ -113,7 +112,9 @@ def _step(plan: Plan, signature: Signature, target: Target) -> tuple[Function, i
     for node, number in last.items():
         ending.setdefault(number, []).append(node)
     for number, step in enumerate(plan.steps):
-        if step.product is not None:
+        if step.product is not None and step.product.op == "sum_rows":
+            writer.sum_rows(step.product)
+        elif step.product is not None:
             writer.product(step)
         else:
             writer.nest(step)
@@ -144,7 +145,7 @@ def _launch(signature: Signature) -> Function:
     types."""
     f = Function("launch", [("self", PTR), ("given", PTR), ("number", I64)], PTR)
     given = f.parameters[1]
-    kinds = (*signature.kinds, *("array",) * signature.draws)
+    kinds = (*signature.kinds, *("array",) * signature.made)
     table, floats = signature.table(), signature.floats()
     pointers = f.stack(PTR, max(1, len(table)))
     scalars = f.stack(DOUBLE, max(1, len(floats)))
@@ -200,5 +201,3 @@ def _launch(signature: Signature) -> Function:
     f.begin(missing)
     f.ret(null)
     return f
-
-

@@ -325,8 +325,21 @@ def _captured(graph, array):
         axis = array.shape.index(longest)
         if np.array_equal(array.reshape(-1), np.arange(longest)):
             return graph.make("iota", (), array.dtype, array.shape, axis)
+    if _is_one_number(array):
+        number = graph.constant(array.reshape(-1)[0], array.dtype)
+        return graph.make("copy", (number,), array.dtype, array.shape)
+    if array.flags.writeable:  # the trace keeps what it holds now
+        array = array.copy(order="K")
     graph.arrays.append(array)
     return graph.leaf(array, Slot("array", len(graph.arrays) - 1))
+
+
+def _is_one_number(array) -> bool:
+    """Whether all elements are equal to the last bit, as of zeros and ones."""
+    if array.size == 0 or array.dtype.kind not in "biufV":
+        return False
+    bits = array if array.dtype.kind in "biu" else array.view(f"u{array.itemsize}")
+    return bool((bits == bits[(0,) * bits.ndim]).all())
 
 
 def convert(graph: Graph, node: Node, dtype: np.dtype) -> Node:

@@ -46,7 +46,7 @@ class Uses:
             if step.op == "result" and not self.graph.externs[step.args[0].info].is_fresh:
                 read += step.args[0].args  # `settled` compares with them
             return {arg for arg in read if arg.op not in SOURCES}
-        found = set()
+        found: set[Node] = set()
         for node in step.members:
             found.update(arg for arg in node.args
                          if arg not in step.members and arg.op not in SOURCES)  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 
 from danlu.ops import softmax as ops
-from danlu.tensor import wrap
 
 __all__ = ["gumbel_softmax", "log_softmax", "softmax", "softmin"]
 
@@ -102,7 +101,7 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """
     if eps != 1e-10:
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
-    gumbels = -wrap(logits._array.copy()).exponential_().log()
+    gumbels = -logits.new_empty(logits.shape).exponential_().log()
     soft = ops.softmax((logits + gumbels) / tau, dim)
     if not hard:
         return soft

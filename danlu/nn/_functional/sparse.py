@@ -157,7 +157,7 @@ def embedding_bag(
         raise ValueError("max mode does not support scaling the gradient by the frequency")
     if mode == "max" and sparse:
         raise ValueError("max mode does not support sparse weights")
-    bounds = _bag_bounds(input, offsets, include_last_offset)
+    bag_of, bags = _bags(input, offsets, include_last_offset)
     indices = input.reshape(-1)
     if max_norm is not None:
         _renormalize(weight, indices._array, max_norm, norm_type)
@@ -170,20 +170,22 @@ def embedding_bag(
     rows = embedding_rows(weight, indices, padding_row, scale_grad_by_freq)  # (L, D)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape(-1, 1)
-    return _reduce_bags(rows, indices._array, bounds, padding_row, mode)
+    spare = include_last_offset or padding_row >= 0
+    if padding_row >= 0:
+        bag_of = np.where(indices._array == padding_row, bags, bag_of)
+    return _reduce_bags(rows, bag_of, bags, bool(spare), mode)
 
 
-def _bag_bounds(input, offsets, include_last_offset):
-    """Where each bag begins and, after the last, where it ends; as an array of one more element
-    than bags."""
-    xp = ns(input._array)
+def _bags(input, offsets, include_last_offset):
+    """The bag of each index, one more than the last bag's for those after it, and how many bags
+    there are."""
     if input.dim() == 2:
         if offsets is not None:
             raise ValueError(
                 "if input is 2D, then offsets has to be None, as input is treated is a mini-batch "
                 f"of fixed length sequences. However, found offsets of type {type(offsets)}"
             )
-        return xp.arange(input.shape[0] + 1) * input.shape[1]
+        return np.repeat(np.arange(input.shape[0]), input.shape[1]), input.shape[0]
     if input.dim() != 1:
         raise ValueError(
             f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}"
@@ -192,42 +194,45 @@ def _bag_bounds(input, offsets, include_last_offset):
         raise ValueError("offsets has to be a 1D Tensor but got None")
     if offsets.dim() != 1:
         raise ValueError("offsets has to be a 1D Tensor")
-    bounds = offsets._array
-    length = input.shape[0]
-    if bounds.size and bounds[0] != 0:
+    bounds, length = offsets._array, input.shape[0]
+    if bounds.size:
+        _require_offsets(bounds, length)
+    bag_of = np.searchsorted(bounds, np.arange(length), side="right") - 1
+    return bag_of, len(bounds) - bool(include_last_offset)
+
+
+@by_value()
+def _require_offsets(bounds, length):
+    if bounds[0] != 0:
         raise RuntimeError(
             "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
             f"position 0. However, got {int(bounds[0])}"
         )
-    if bounds.size and bounds[-1] > length:
+    if bounds[-1] > length:
         raise RuntimeError(
             f"offsets[-1] can not be greater than input's length({length}) but got offsets[-1] of "
             f"{int(bounds[-1])}"
         )
-    return bounds if include_last_offset else xp.append(bounds, length)
+    if (np.diff(bounds) < 0).any():
+        raise RuntimeError("offsets must not decrease: a bag ends where the next one begins")
 
 
-def _reduce_bags(rows, indices, bounds, padding_row, mode):
-    """(L, D) -> (B, D)."""
-    xp = ns(bounds)
-    lengths = xp.diff(bounds)
-    bags = len(lengths)
-    bag_of = xp.repeat(xp.arange(bags), lengths)
-    if padding_row >= 0:
-        counted = xp.flatnonzero(indices[: len(bag_of)] != padding_row)
-        bag_of = bag_of[counted]
-        rows = rows[wrap(counted)]
-    elif len(bag_of) < len(indices):
-        rows = rows[: len(bag_of)]
-    out = rows.new_zeros((bags, rows.shape[1]))
+def _reduce_bags(rows, bag_of, bags, spare, mode):
+    """(L, D) -> (B, D); `spare` says that there are rows of a bag after the last one, which do not
+    count."""
     if mode == "max":
-        chosen, source = _largest_rows(rows._array, bag_of, bags)
+        counted = ns(bag_of).flatnonzero(bag_of < bags) if spare else slice(None)
+        chosen, source = _largest_rows(rows._array[counted], bag_of[counted], bags)
+        source = counted[source] if spare else source
+        out = rows.new_zeros((bags, rows.shape[1]))
         return out.index_add(0, wrap(chosen), rows.gather(0, wrap(source)))
-    out = out.index_add(0, wrap(bag_of), rows)
-    if mode == "sum":
-        return out
-    counts = xp.maximum(xp.bincount(bag_of, minlength=bags), 1)
-    return out / wrap(counts.astype(rows._array.dtype)[:, None])
+    places = wrap(bag_of)
+    out = rows.new_zeros((bags + spare, rows.shape[1])).index_add(0, places, rows)
+    if mode == "mean":
+        ones = rows.new_ones(len(bag_of))
+        counts = rows.new_zeros(bags + spare).index_add(0, places, ones).clamp(min=1)
+        out = out / counts.unsqueeze(1)
+    return out[:bags] if spare else out
 
 
 def _largest_rows(values, bag_of, bags):

@@ -359,6 +359,12 @@ class Module(ModuleTraversal, ModuleConversion, ModuleHooks, ModuleState):
         """Put this module and all below it into evaluation mode, the same as ``train(False)``."""
         return self.train(False)
 
+    def compile(self, *args, **kwargs) -> None:
+        """Have `forward` run as machine code from now on; takes what `danlu.compile` takes."""
+        import danlu
+
+        self.__dict__["forward"] = danlu.compile(self.forward, *args, **kwargs)
+
     def requires_grad_(self, requires_grad: bool = True):
         """Record gradients of the parameters, or freeze them with ``requires_grad_(False)``."""
         for parameter in self.parameters():
