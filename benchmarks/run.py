@@ -70,12 +70,12 @@ AGAINST_JAX = {
         Rival("jax", "ring_step_adam", 0.20),
     ),
     "ring_steps_sgd_jax": (
-        "ring network, SGD, where JAX need not finish a step before the next one is asked for",
+        "ring network, SGD, batch 100; of JAX every hundredth step is awaited",
         "compiled_ring_step_sgd_100",
         Rival("jax", "ring_steps_sgd", None),
     ),
     "ring_steps_adam_jax": (
-        "ring network, Adam, where JAX need not finish a step before the next one is asked for",
+        "ring network, Adam, batch 100; of JAX every hundredth step is awaited",
         "compiled_ring_step_adam_100",
         Rival("jax", "ring_steps_adam", None),
     ),

@@ -112,7 +112,9 @@ def loop_epoch(torch):
 
 
 def keras_training(danlu, compile):
-    """A `KerasModel` for the ring data, and a function that fits it for some epochs."""
+    """A `KerasModel` for the ring data, and a function that fits it for some epochs and stays at
+    the last one, as a plain loop does: the state of another epoch would be traced anew.
+    """
     from danlu.keras import KerasModel
     from danlu.metrics import Accuracy
 
@@ -129,6 +131,7 @@ def keras_training(danlu, compile):
             patience=1000,
             plot=False,
             quiet=True,
+            restore_best=False,
             compile=compile,
         )
 

@@ -179,7 +179,8 @@ def _finish(leaves, caught, wanted, record):
             caught[key] = gradient
     found = [caught[id(target), number] for target, number in wanted]
     return [
-        each if each is None or hasattr(each, "_array") else wrap(conversions.copied(each)) for each in found
+        each if each is None or hasattr(each, "_array") else wrap(conversions.copied(each))
+        for each in found
     ]
 
 

@@ -3,12 +3,15 @@ no protocol by which an array that records could pass through them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 __all__ = ["another", "as_array", "copied", "is_array"]
 
-as_array = np.asarray
-copied = np.array
+as_array: Callable[..., Any] = np.asarray
+copied: Callable[..., Any] = np.array
 
 
 def is_array(value) -> bool:

@@ -23,6 +23,7 @@ MOST_TRACES = 64
 # traces of calls that look alike, but for state that changes from call to call
 MOST_ALIKE = 8
 ATTEMPTS = 4
+_RESTLESS = "state that it reads changes from call to call"
 
 
 living: weakref.WeakSet[Compiled] = weakref.WeakSet()
@@ -42,12 +43,14 @@ class Refusal(Exception):
 
     Attributes:
         reason, where: what it does that compiled code cannot, and the line that does it.
-        final: whether a later call of the same kind would end the same way.
+        attempts: how many calls of the kind may end so before they are no longer traced: 1 where
+            every one would, 2 where something is made once and kept, more where an optimizer
+            begins.
     """
 
-    def __init__(self, reason: str, where: str = "", final: bool = True):
+    def __init__(self, reason: str, where: str = "", attempts: int = 1):
         super().__init__(reason, where)
-        self.reason, self.where, self.final = reason, where, final
+        self.reason, self.where, self.attempts = reason, where, attempts
 
 
 class Compiled:
@@ -118,7 +121,7 @@ class Compiled:
 
     def program_of(self, args, kwargs) -> Program | None:
         """The program that would run a call."""
-        return next((each for each in self.programs if each.holds(args, kwargs)), None)
+        return next((each for each in self.programs if each.holds(args, kwargs) is True), None)
 
     # ------------------------------------------------------------------ calls without a program
     def _missed(self, args, kwargs):
@@ -131,11 +134,7 @@ class Compiled:
             try:
                 program = self._traced(args, kwargs)
             except Refusal as refusal:
-                if refusal.final:
-                    self._refused[key] = ATTEMPTS
-                    self._say_refused(refusal)
-                else:
-                    self._try_again(key, refusal.reason)
+                self._refuse(key, refusal)
                 return self._eager(args, kwargs)
             return self._first_run(program, key, args, kwargs)
 
@@ -143,8 +142,7 @@ class Compiled:
         """Run calls of this kind eagerly from now on."""
         with self._lock:
             self.reset()
-            self._refused[_signature(args, kwargs)] = ATTEMPTS
-            self._say_refused(Refusal(str(error)))
+            self._refuse(_signature(args, kwargs), Refusal(str(error)))
 
     def _eager(self, args, kwargs):
         self.eager_calls += 1
@@ -158,12 +156,11 @@ class Compiled:
             returned = compare(program, lambda: self._eager(args, kwargs), args, kwargs)
         except Differs as error:
             differs, returned = error.args
-        if not program.holds(args, kwargs):  # it has moved what the trace was made for
-            self._try_again(key, "state that it reads changes from call to call")
+        if program.holds(args, kwargs) is not True:  # it has moved what the trace was made for
+            self._refuse(key, Refusal(_RESTLESS, attempts=ATTEMPTS))
             return returned
         if differs is not None:
-            self._refused[key] = ATTEMPTS
-            self._say_refused(Refusal(f"its compiled form gave {differs}"))
+            self._refuse(key, Refusal(f"its compiled form gave {differs}"))
             return returned
         self.traces += 1
         self.programs.insert(0, program)
@@ -171,8 +168,7 @@ class Compiled:
         del self.programs[MOST_TRACES:]
         self._alike[key] = self._alike.get(key, 0) + 1
         if self._alike[key] >= MOST_ALIKE:
-            self._refused[key] = ATTEMPTS
-            self._say_refused(Refusal("state that it reads changes from call to call"))
+            self._refuse(key, Refusal(_RESTLESS))
         elif self.traces > NOTE_AFTER and not self._noted:
             self._noted = True
             self._warn(
@@ -181,11 +177,12 @@ class Compiled:
             )
         return returned
 
-    def _try_again(self, key, reason: str) -> None:
-        """Let a later call of this kind be traced, if not too many were."""
+    def _refuse(self, key, refusal: Refusal) -> None:
+        """Note an attempt to trace a call of this kind; the last one is told."""
         self._refused[key] = self._refused.get(key, 0) + 1
-        if self._refused[key] == ATTEMPTS:
-            self._say_refused(Refusal(reason))
+        if self._refused[key] >= refusal.attempts:
+            self._refused[key] = ATTEMPTS
+            self._say_refused(refusal)
 
     def _traced(self, args, kwargs) -> Program:
         return trace(self._function, args, kwargs)
@@ -208,7 +205,7 @@ class Compiled:
 def _signature(args, kwargs):
     """What calls that look alike have in common; None for arguments that tell nothing."""
     found: list = []
-    for path, value in leaves((args, kwargs), "a")[0]:
+    for path, value in leaves((args, kwargs), "a")[0]:  # structures that differ have other paths
         if isinstance(value, Tensor):
             array = value._array
             found.append((path, array.shape, array.dtype, array.strides, value._requires_grad))
@@ -244,9 +241,9 @@ def trace(function, args, kwargs) -> Program:
             session.guard(expression)
         return assemble(session, returned, lines, checks, differentiated)
     except NotReady as error:
-        raise Refusal(str(error), final=False) from None
+        raise Refusal(str(error), attempts=ATTEMPTS) from None
     except Refused as error:
-        raise Refusal(error.reason, error.where) from None
+        raise Refusal(error.reason, error.where, 1 if error.lasting else 2) from None
     except Unsupported as error:
         raise Refusal(str(error), observer.where) from error
     except Exception as error:

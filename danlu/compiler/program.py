@@ -22,6 +22,8 @@ import numpy as np
 from danlu.autograd import grad_mode
 from danlu.autograd.node import BACKWARD_TWICE, Node, sequence
 from danlu.backend import dtypes
+from danlu.backend.device import device
+from danlu.backend.layout import layout, memory_format
 from danlu.compiler.overlay import Outside, is_inside, real
 from danlu.compiler.random import generators_of
 from danlu.compiler.session import Session, comes_from_elsewhere
@@ -29,12 +31,17 @@ from danlu.compiler.structure import build, leaves
 from danlu.kernels.graph.nodes import Node as Value
 from danlu.kernels.graph.nodes import Unsupported
 from danlu.kernels.graph.traced import Traced
+from danlu.size import Size
 from danlu.tensor import Tensor, wrap
 
 __all__ = ["MISS", "Program", "arguments_of", "assemble", "executable"]
 
 MISS: Any = object()
-_PRIMITIVES = (int, float, bool, str, bytes, complex, type(None))
+# what is the same if it is equal: as an argument, or as a result
+_BY_VALUE = frozenset((
+    int, float, bool, str, bytes, complex, type(None), slice, range, type(Ellipsis), Size, device,
+    dtypes.dtype, layout, memory_format,
+))  # fmt: skip
 
 
 class Program:
@@ -132,9 +139,9 @@ def arguments_of(args, kwargs, session) -> tuple[list[str], list[str]]:
     Returns:
         The lines that name them at run time, and the guards on all arguments.
     """
-    found, checks = leaves(args, "args")
+    found, checks = leaves(args, "args", session.names)
     if kwargs:
-        more, further = leaves(kwargs, "kwargs")
+        more, further = leaves(kwargs, "kwargs", session.names)
         found, checks = found + more, checks + further
     else:
         checks.append("not kwargs")
@@ -150,10 +157,13 @@ def arguments_of(args, kwargs, session) -> tuple[list[str], list[str]]:
                 seen[id(value)] = name
                 session.overlay.of(value, name)
             checks += _tensor_checks(name, value, session)
-        elif type(value) in _PRIMITIVES:
-            kind = f"type({path}).__name__ == {type(value).__name__!r}"
-            checks.append(f"{path} is {value}" if value is None else f"{path} == {value!r} and {kind}"
-                          if value == value else f"{path} != {path}")  # fmt: skip
+        elif value is None or isinstance(value, bool):
+            checks.append(f"{path} is {value}")
+        elif type(value) in _BY_VALUE:
+            name, kind = f"o{id(value)}", f"k{id(type(value))}"
+            session.names.update({name: value, kind: type(value)})
+            same = f"{path} == {name}" if value == value else f"{path} != {path}"
+            checks.append(f"{path}.__class__ is {kind} and {same}")
         elif isinstance(value, np.ndarray):
             raise Unsupported("a NumPy array among the arguments: pass torch.from_numpy(array)")
         else:
@@ -299,7 +309,7 @@ class _Assembler:
                 if real("_requires_grad", value):
                     self.history(name, value)
             return name
-        if type(value) in _PRIMITIVES or isinstance(value, (dtypes.dtype, type)):
+        if type(value) in _BY_VALUE or isinstance(value, type):
             name = f"v{id(value)}"
             self.session.names[name] = value
             return name
@@ -323,6 +333,23 @@ class _Assembler:
             self.names[f"n{name}"] = node
             self.effects.append(f"{name}._edge = (n{name}, {edge[1]})")
 
+    def keep_apart(self) -> None:
+        """Guard that arguments of the call share no memory with what a run writes."""
+        session = self.session
+        written = {leaf.info.slot.number for leaf in session.graph.writes}
+        inputs = {number: source for number, source in enumerate(session.sources)
+                  if source.startswith("x") and source.endswith("._array")}  # fmt: skip
+        kept = frozenset(
+            id(_root(session.arguments[number])) for number in written if number not in inputs
+        )
+        if kept:
+            session.names.update(apart=_apart, kept=kept)
+            self.checks += [f"apart({source}, kept)" for source in inputs.values()]
+        for number in written & inputs.keys():
+            session.names["overlap"] = np.may_share_memory
+            self.checks += [f"not overlap({inputs[number]}, {source})"
+                            for other, source in inputs.items() if other != number]  # fmt: skip
+
     # ------------------------------------------------------------------ the text
     def run(self, differentiated) -> Program:
         session = self.session
@@ -336,6 +363,7 @@ class _Assembler:
         for versions, _ in session.written():
             session.names[f"w{id(versions)}"] = versions
         _refuse_overlaps(session)
+        self.keep_apart()
         back_end = executable(session.graph, self.results, session.arguments)
         self.checks += [f"grad_state.grad is {grad_mode.state.grad}"]
         self.checks.append("default_dtype() is dtype")
@@ -351,18 +379,38 @@ class _Assembler:
         cleared = [f"{self.outside(known)}._grad = None"
                    for known in session.overlay.outside.values()
                    if known.changed.get("_grad", self) is None]  # fmt: skip
-        source = "".join((
-            _function("run", "args, kwargs", [
-                *self.lines, f"if not ({conditions}):", "    return MISS", *prepare,
-                f"r = launch({given})", *self.effects, *written, f"return {outcome}",
-            ]),
-            _function("holds", "args, kwargs", [*self.lines, f"return bool({conditions})"]),
-            _function("arguments", "args, kwargs", [*self.lines, *prepare, f"return [{given}]"]),
-            _function("settle", "n", [*[f"{each} * n" for each in written], *cleared, "return"]),
-        ))  # fmt: skip
+        checked = [
+            "try:", *[f"    {line}" for line in self.lines],
+            f"    if not ({conditions}):", "        return MISS",
+            "except Exception:", "    return MISS",  # something that was read is no longer there
+        ]  # fmt: skip
+        functions = {
+            "run(args, kwargs)": [*checked, *prepare, f"r = launch({given})", *self.effects,
+                                  *written, f"return {outcome}"],
+            "holds(args, kwargs)": [*checked, "return True"],
+            "arguments(args, kwargs)": [*self.lines, *prepare, f"return [{given}]"],
+            "settle(n)": [*[f"{each} * n" for each in written], *cleared, "return"],
+        }  # fmt: skip
+        source = "".join(_function(head, lines) for head, lines in functions.items())
         scope: dict = dict(names)
         exec(source, scope)
         return Program(scope, source, session, back_end, self.grads, self.outputs, differentiated)
+
+
+def _root(array):
+    """What owns the memory of an array."""
+    while array.__class__ is np.ndarray and array.base is not None:
+        array = array.base
+    return array
+
+
+def _apart(array, roots) -> bool:
+    """Whether the memory of an array belongs to none of these owners, by their ids."""
+    while array.base is not None:
+        array = array.base
+        if array.__class__ is not np.ndarray:
+            break
+    return id(array) not in roots
 
 
 def _looks_at_argument(traced: Traced) -> bool:
@@ -370,8 +418,8 @@ def _looks_at_argument(traced: Traced) -> bool:
     return node.op == "leaf" and node.info.slot.kind == "argument"
 
 
-def _function(name: str, parameters: str, lines) -> str:
-    return f"def {name}({parameters}):\n" + "".join(f"    {line}\n" for line in lines)
+def _function(head: str, lines) -> str:
+    return f"def {head}:\n" + "".join(f"    {line}\n" for line in lines)
 
 
 def _joined(conditions) -> str:

@@ -34,6 +34,7 @@ from danlu.compiler.places import (
     Variable,
     own_attribute,
 )
+from danlu.compiler.structure import is_structure
 from danlu.nn.modules import _hooks
 from danlu.nn.modules._members import epoch
 from danlu.nn.modules.module import Module
@@ -105,6 +106,7 @@ class State:
         self._objects: list[tuple[object, str | None]] = []
         self._attributes: dict[str, int] = {}
         self._asked: set[str] = set()
+        self._of_classes: dict[tuple[type, str], object] = {}
         self._any_name = False
         self._queue: list[tuple[object, str | None, bool, str]] = []
 
@@ -249,7 +251,7 @@ class State:
         if size > MOST_ELEMENTS:
             raise Refused(f"{_TOO_MUCH}: {label or 'a container'} has {size} elements", self.where)
         place = self._put(Contents(value, None, label, guarded=False))
-        place.guarded |= not (argument and _is_structure(value))
+        place.guarded |= not (argument and is_structure(value))
         self.containers[id(value)] = place
         if isinstance(value, dict):
             for key, each in value.items():
@@ -337,20 +339,23 @@ class State:
                 self._put(Attribute(holder, name, name, not (settled and _is_definition(value))))
             self._later(value, name)
             return
-        for cls in holder.__mro__ if isinstance(holder, type) else type(holder).__mro__:
-            if name in vars(cls):
-                found = vars(cls)[name]
-                break
-        else:
-            cls, found = None, ABSENT
-        if cls is not None and not _is_library(cls.__module__):
-            self._put(ClassEntry(cls, name, name))
-            self._later(found, name)
+        found = self._in_class(holder if isinstance(holder, type) else type(holder), name)
         if isinstance(holder, (Module, type)) or inspect.isdatadescriptor(found):
             return
         hides = found is not ABSENT and not isinstance(holder, Tensor)
         if (hides or name in self._asked) and hasattr(holder, "__dict__"):
             self._put(Attribute(holder, name, name))
+
+    def _in_class(self, cls: type, name: str):
+        """What a class defines under a name, `ABSENT` if nothing."""
+        if (cls, name) not in self._of_classes:
+            owner = next((each for each in cls.__mro__ if name in vars(each)), None)
+            found = ABSENT if owner is None else vars(owner)[name]
+            self._of_classes[cls, name] = found
+            if owner is not None and not _is_library(owner.__module__):
+                self._put(ClassEntry(owner, name, name))
+                self._later(found, name)
+        return self._of_classes[cls, name]
 
     def _put(self, place):
         return self.places.setdefault((id(place.holder), place.kind, place.key), place)
@@ -386,13 +391,6 @@ class State:
 def _top(module: str | None) -> str:
     """The package that a module is in."""
     return (module or "").partition(".")[0]
-
-
-def _is_structure(value) -> bool:
-    """Whether a caller guards what an argument holds piece by piece: see `compiler.structure`."""
-    return type(value) is list or (
-        type(value) is dict and all(type(key) in (str, int) for key in value)
-    )
 
 
 def _draws(value) -> bool:

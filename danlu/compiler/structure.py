@@ -4,48 +4,72 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["build", "leaves"]
+__all__ = ["build", "is_structure", "leaves"]
 
 
-def leaves(value, path: str) -> tuple[list[tuple[str, Any]], list[str]]:
-    """The leaves of nested tuples, lists and dicts.
+def is_structure(value) -> bool:
+    """Whether `leaves` looks into a value."""
+    kind = type(value)
+    return (
+        kind in (tuple, list)
+        or _is_named_tuple(value)
+        or (kind is dict and all(type(key) in (str, int) for key in value))
+        or hasattr(kind, "__dataclass_fields__")
+    )
+
+
+def _is_named_tuple(value) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def leaves(value, path: str, names: dict | None = None) -> tuple[list[tuple[str, Any]], list[str]]:
+    """The leaves of nested tuples, lists, dicts and dataclasses.
 
     Args:
         path: the expression that finds the value.
+        names: where to put what the checks refer to.
 
     Returns:
         (expression, leaf) pairs, and expressions that are true of values of this structure.
     """
     found: list[tuple[str, Any]] = []
     checks: list[str] = []
-    _walk(value, path, found, checks)
+    _walk(value, path, found, checks, {} if names is None else names)
     return found, checks
 
 
-def _walk(value, path, found, checks) -> None:
-    kind = type(value)
-    if kind in (tuple, list) or (isinstance(value, tuple) and hasattr(value, "_fields")):
-        checks.append(f"len({path}) == {len(value)}")
-        if kind is not tuple or not path.isidentifier():
-            checks.insert(len(checks) - 1, f"type({path}).__name__ == {kind.__name__!r}")
-        for number, each in enumerate(value):
-            _walk(each, f"{path}[{number}]", found, checks)
-    elif kind is dict and all(type(key) in (str, int) for key in value):
-        checks.append(f"type({path}).__name__ == 'dict' and [*{path}] == {[*value]!r}")
-        for key, each in value.items():
-            _walk(each, f"{path}[{key!r}]", found, checks)
-    else:
+def _walk(value, path, found, checks, names) -> None:
+    if not is_structure(value):
         found.append((path, value))
+        return
+    kind = type(value)
+    if not path.isidentifier():  # those of a call are what Python makes them
+        names[f"k{id(kind)}"] = kind
+        checks.append(f"{path}.__class__ is k{id(kind)}")
+    if isinstance(value, (tuple, list)):
+        checks.append(f"len({path}) == {len(value)}")
+        parts = [(f"{path}[{number}]", each) for number, each in enumerate(value)]
+    elif kind is dict:
+        checks.append(f"[*{path}] == {[*value]!r}")
+        parts = [(f"{path}[{key!r}]", each) for key, each in value.items()]
+    else:
+        fields = [each for each in kind.__dataclass_fields__ if hasattr(value, each)]
+        parts = [(f"{path}.{name}", getattr(value, name)) for name in fields]
+    for place, each in parts:
+        _walk(each, place, found, checks, names)
 
 
 def build(value, leaf) -> str:
     """The expression that makes a value of this structure, `leaf(value)` those of its leaves.
 
-    `leaf` is also asked for containers of other types, which it refuses.
+    `leaf` is also asked for the types of named tuples, and for containers of other types.
     """
     kind = type(value)
-    if kind is tuple:
-        return f"({''.join(build(each, leaf) + ', ' for each in value)})"
+    if kind is tuple or _is_named_tuple(value):
+        parts = f"({''.join(build(each, leaf) + ', ' for each in value)})"
+        if kind is tuple:
+            return parts
+        return f"{leaf(kind)}{'._make' if hasattr(kind, '_make') else ''}({parts})"
     if kind is list:
         return f"[{', '.join(build(each, leaf) for each in value)}]"
     if kind is dict:

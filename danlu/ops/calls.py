@@ -216,7 +216,10 @@ def general(op):
             many = False
         elif result.__class__ is tuple or result.__class__ is list:
             result = tuple(
-                [each if each.__class__ is _ndarray else conversions.as_array(each) for each in result]
+                [
+                    each if each.__class__ is _ndarray else conversions.as_array(each)
+                    for each in result
+                ]
             )
             made = tuple([wrap(each) for each in result])
             many = True

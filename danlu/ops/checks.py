@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import wraps
 
 from danlu.backend.dtypes import of_array
@@ -13,7 +14,7 @@ REDUCTIONS = ("none", "mean", "sum")
 _CLASS_TYPES = {("i", 8), ("u", 1)}
 
 # Set by a trace: called with a look at values and its arguments; tells whether it took care of it.
-recorder = None
+recorder: Callable[..., bool] | None = None
 
 
 def by_value(otherwise=None, raises=True):

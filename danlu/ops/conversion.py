@@ -44,7 +44,7 @@ def clone(input, *, memory_format=None):
 
 @operator(name="Clone", method=False)
 def _contiguous_copy(input: Array):
-    return np.array(input, order="C")
+    return input.copy(order="C")
 
 
 @_contiguous_copy.vjp

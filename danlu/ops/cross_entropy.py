@@ -6,8 +6,6 @@ class axis, which is axis 1 (axis 0 of a single sample), to the end and back."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from danlu.backend import conversions
 from danlu.kernels.fused import cross_entropy as kernels
 from danlu.ops.checks import by_value, require_classes, require_floating, require_reduction

@@ -118,7 +118,9 @@ def _amaxmin(name, reduce, kernel):
     def _(g, input, out, dim, keepdim):
         shape = tuple(input.shape)
         hit = input == restore(out, shape, None if dim == () else dim, keepdim)
-        hit = hit.astype(getattr(g, "_array", g).dtype)  # counts as integers would make float64 of g
+        hit = hit.astype(
+            getattr(g, "_array", g).dtype
+        )  # counts as integers would make float64 of g
         share = hit.sum(axis=axes(dim, len(shape)), keepdims=True)
         return restore(g, shape, None if dim == () else dim, keepdim) * hit / share
 

@@ -268,7 +268,7 @@ def _method_names(name, method):
 
 def _duck(op, call):
     """The operator for use inside rules: runs its body on arrays, records on Tensors."""
-    fn = op.fn
+    fn = getattr(op.fn, "ufunc", op.fn)
 
     def use(function):
         nonlocal fn

@@ -25,6 +25,22 @@ def inputs(count=4):
     return [(torch.randn(4, 3),) for _ in range(count)]
 
 
+def outcome(factory, transform, calls=6):
+    """What a case makes, a tuple of (step, what happens before each call, what there is to see),
+    gives in some calls of its transformed step."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(2)
+        step, before, look = factory()
+        data = inputs(calls)
+        step = transform(step)
+        returned = []
+        for i, arguments in enumerate(data):
+            before(i)
+            returned.append(copied(step(*arguments)))
+        return [returned, copied(look()), copied(torch.get_rng_state())]
+
+
 def copied(value):
     """Tensors as arrays of their own, in lists and dicts of their own."""
     if hasattr(value, "detach"):

@@ -539,7 +539,7 @@ def test_other_machines(triple, cpu):
 
 def test_explain_shows_calls():
     report = explain(lambda x: np.sort(x * 2) + 1, normal(40))
-    for part in ("= call of sort(%", "sort: called; ", "settled(sort(n"):
+    for part in ("= call of sort(%", "sort: called; ", "fresh(sort(n"):
         assert part in report
 
 

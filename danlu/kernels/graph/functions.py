@@ -41,6 +41,8 @@ _OF_SHAPES = frozenset((
     np.linalg.matrix_rank, np.linalg.norm, np.linalg.pinv, np.linalg.qr, np.linalg.slogdet,
     np.linalg.solve, np.linalg.svd, np.linalg.tensorinv,
 ))  # fmt: skip
+# they change their first argument
+_WRITING = frozenset((np.copyto, np.put_along_axis))
 # views of their first argument
 _LOOKING = (
     np.diagonal, np.flip, np.fliplr, np.flipud, np.matrix_transpose, np.moveaxis, np.rollaxis,
@@ -65,7 +67,8 @@ def call_function(graph, function, args, kwargs):
         try:
             return known(graph, *args, **kwargs)
         except (Unsupported, TypeError):  # options that have no graph
-            pass
+            if function in _WRITING:
+                raise
     return call_out(graph, function, args, kwargs, is_fresh=function in _OF_SHAPES)
 
 

@@ -11,6 +11,7 @@ A launch is a small Python function written for one signature. Its text is the p
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from functools import cache
 from math import prod
 from typing import Any
@@ -133,7 +134,7 @@ def plan_graph(graph: Graph, results, arguments, many: bool = True) -> Plan:
     for node in graph.nodes:
         if is_elementwise(node):
             _check(node.op, node.dtype, *(each.dtype for each in node.args))
-        elif node.op not in ELSEWHERE:
+        elif node.op not in ELSEWHERE and node.op != "leaf":  # which calls may read as well
             _check("copy", node.dtype)
         if 0 in node.shape and node.op != "leaf":  # calls may take empty arrays
             raise Unsupported("no elements")
@@ -164,6 +165,10 @@ def _in_shape(graph, leaf, value):
         if found is None:
             break
         leaf, value = found, value.args[0]
+    if value.op in ELSEWHERE:  # loops copy it, several of one shape together
+        with suppress(Unsupported):
+            _check("copy", value.dtype)
+            value = graph.make("copy", (value,), value.dtype, value.shape)
     return leaf, value
 
 
@@ -174,7 +179,7 @@ class _Planner:
         self.plan = Plan(graph)
         self.storage = Storage(graph, arguments)
         self.names = self.storage.names
-        self.names["threads"] = pool.MAX_THREADS
+        self.names.update(threads=pool.MAX_THREADS, fresh=fresh, settled=settled, in_order=in_order)
         self.memory = self.storage.memory
         self.combinations = 0
 
@@ -388,7 +393,6 @@ class _Planner:
                 return
         order = self._order_of(node, source, call)
         helper = settled if not call.is_fresh else fresh if order is None else in_order
-        self.names[helper.__name__] = helper
         given = f"{text}, {node.shape}, {self.storage.dtype(node.dtype)}"
         if order is not None:
             given += f", {order}"

@@ -34,8 +34,8 @@ def _written_out(graph, node, args) -> Node:
     if node.op == "extern":
         call = graph.externs[node.info]
         plain = call.function is matmul and not call.kwargs
-        if plain and call.args == (Operand(0, False), Operand(1, False)):
-            a, b = args
+        if plain and all(isinstance(each, Operand) for each in call.args) and len(args) == 2:
+            a, b = (args[each.number] for each in call.args)
             fits = a.dtype == b.dtype == node.dtype and a.dtype.kind == "f"
             if fits and a.dtype.itemsize >= 4 and len(b.shape) == 2 and 0 not in node.shape:
                 found = _product(graph, a, b)

@@ -76,6 +76,9 @@ def _simplified(graph, node, args) -> Node:
         return graph.make(node.op, tuple(args), node.dtype, node.shape, node.info)
     if node.op == "gather" and is_elementwise(args[0]):
         return _gathered(graph, args[0], args[1], node.info)
+    if node.op == "extern" and graph.externs[node.info].function is np.conjugate:
+        if node.dtype.kind != "c" and args[0].dtype == node.dtype:  # rules of complex functions
+            return args[0]
     if is_elementwise(node):
         if args and all(each.op == "constant" for each in args):
             folded = _folded(graph, node, args)

@@ -16,8 +16,9 @@ import numpy as np
 from danlu.kernels.graph import single_epoch
 from danlu.kernels.graph.nodes import ELSEWHERE, SOURCES, Graph, Node, Unsupported
 from danlu.kernels.graph.simplify import live
-from danlu.kernels.graph.single_early import early_calls
+from danlu.kernels.graph.single_early import Early
 from danlu.kernels.graph.single_memory import dtype_name
+from danlu.kernels.graph.single_steps import is_native
 from danlu.kernels.graph.single_text import Signature, text
 from danlu.kernels.runtime import launch, machine, objects, pool
 
@@ -93,7 +94,7 @@ class Single:
             >>> total
             array(6.)
         """
-        if any(not each.reads.isdisjoint(self.written) for each in self._early):
+        if not self._early.reads.isdisjoint(self.written):
             raise Unsupported("a call that looks at what the steps update")
         return single_epoch.run(
             self.code, self._specs, self._arrays, self._early, self._results, self._scratch,
@@ -101,10 +102,10 @@ class Single:
         )  # fmt: skip
 
     def _calling(self):
-        call, early = self._call, self._early
+        call, early = self._call, self._early.arrays
 
         def launch(*arguments):
-            return call(*arguments, *[array for each in early for array in each(arguments)])
+            return call(*arguments, *early(arguments))
 
         return launch
 
@@ -134,14 +135,12 @@ def single(graph: Graph, results: Sequence[Node], arguments: Sequence) -> Single
     if len(nodes) > MOST_NODES or sum(map(_work, nodes)) > MOST_WORK:
         raise Unsupported("more work than for one thread")
     _refuse_shared(graph, arguments)
-    starts, early = early_calls(graph, results, arguments)
+    early = Early(graph, results, arguments)
     if early and not any(_work(node) for node in nodes):
         raise Unsupported("nothing but calls")
     kinds = tuple("float" if type(each) is float else "array" for each in arguments)
     shapes = tuple(node.shape for node in results)
-    signature = Signature(
-        kinds, len(graph.arrays), starts, sum(each.count for each in early), shapes
-    )
+    signature = Signature(kinds, len(graph.arrays), early.starts, early.count, shapes)
 
     def write():
         from danlu.kernels.codegen.target import host
@@ -173,9 +172,6 @@ def _refuse_shared(graph, arguments) -> None:
         for other, array in arrays:
             if other != number and np.may_share_memory(arguments[number], array):
                 raise Unsupported("arguments that share memory")
-    for leaf in graph.writes:
-        if 0 in (step for step, size in zip(leaf.info.strides, leaf.shape) if size != 1):
-            raise Unsupported("writing an element twice")
 
 
 # ------------------------------------------------------------------------------ key and call
@@ -189,8 +185,8 @@ def _described(graph, nodes, results) -> tuple:
             call = graph.externs[info]
             of = call.function
             info = (info, of.__module__, getattr(of, "__qualname__", type(of).__qualname__))
-            if node.args:
-                info += (repr(call.args), repr(call.kwargs))
+            if is_native(call, node):
+                info += tuple(str(each) for each in (*call.args, *call.kwargs.items()))
         elif node.op == "view":
             info = str(info)
         args = tuple(number[each] for each in node.args)

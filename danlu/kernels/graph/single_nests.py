@@ -11,7 +11,7 @@ import numpy as np
 
 from danlu.kernels.codegen.types import DOUBLE, I32, I64
 from danlu.kernels.graph.nodes import Node, Unsupported
-from danlu.kernels.graph.operations import combine, identity, load_type, value_type
+from danlu.kernels.graph.operations import combine, identity, value_type
 from danlu.kernels.graph.single_body import Body, Key, Op, Scope, Vectors
 from danlu.kernels.graph.single_memory import Base, Place, Scratch, dtype_name
 from danlu.kernels.graph.single_steps import Plan, Step, dense
@@ -372,49 +372,6 @@ class NestWriter(Vectors):
         if size > whole:
             totals = inwards(whole, size - whole, totals)
         return totals
-
-    # ------------------------------------------------------------------ sums by number
-    def sum_rows(self, node: Node) -> None:
-        """Rows of zeros to which others are added, each to the one that its number names."""
-        values, numbers = node.args
-        places = self.destinations(node)
-        places = places or [self.temporary(node, dense(node.shape), prod(node.shape), None)]
-        self.places[node] = places[0]
-        for place in places:
-            self._clear(node, place)
-            self._scatter(values, numbers, place)
-
-    def _scatter(self, values, numbers, place) -> None:
-        """Add each row of `values` to the row of a place that its number names."""
-        f, rank = self.f, len(numbers.shape)
-        body = Body(self, (), self.plan.inline)
-        nest = Nest(body, values.shape)
-        axes = identity_axes(values.shape)
-        number, value = body.want(numbers, axes[:rank]), body.want(values, axes)
-        inner = [axis for axis in nest.sizes if axis >= rank]
-        nest.lane = inner[-1] if inner else None
-        steps = {axis: place.strides[axis - rank + 1] for axis in inner}
-
-        def add(scope):
-            row = f.convert(scope.values[number], I64)
-            row = f.intrinsic("smin", f.intrinsic("smax", row, 0), place.shape[0] - 1)
-            offset = row * place.strides[0] + scope.offset(f, steps)
-            address = f.at(self.base(place), offset, load_type(dtype_name(place.dtype)))
-            rest = steps.get(nest.lane, 0)
-            before = self.read(address, place, rest, scope.valid)
-            self.write(address, place, rest, scope.valid, before + scope.values[value])
-
-        nest.action = add
-        self.run(nest, [])
-
-    def _clear(self, node, place) -> None:
-        body = Body(self, (), self.plan.inline)
-        zero = self.plan.graph.constant(0, node.dtype)
-        nest = Nest(body, node.shape)
-        nest.stores.append((body.want(zero, ()), place))
-        nest.merge([])
-        nest.choose_lane(self.lanes)
-        self.run(nest, [])
 
     # ------------------------------------------------------------------ reductions
     def _total_type(self, nest, node):

@@ -11,7 +11,8 @@ from danlu.kernels.codegen.types import I64
 from danlu.kernels.graph.operations import from_memory, load_type
 from danlu.kernels.graph.single_body import Body, Key, Scope
 from danlu.kernels.graph.single_memory import Place, dtype_name
-from danlu.kernels.graph.single_nests import NestWriter, identity_axes, may_repeat
+from danlu.kernels.graph.single_nests import identity_axes, may_repeat
+from danlu.kernels.graph.single_rows import PlaceWriter
 from danlu.kernels.graph.single_steps import Step, dense
 
 __all__ = ["ProductWriter"]
@@ -23,7 +24,7 @@ _FOLD = 7.0  # instructions that add up the lanes of one such sum
 _TURN = 1.5  # instructions that copy one element to another order
 
 
-class ProductWriter(NestWriter):
+class ProductWriter(PlaceWriter):
     """Writes matrix products."""
 
     def product(self, step: Step) -> None:

@@ -32,6 +32,7 @@ from danlu.kernels.graph.nodes import (
 )
 from danlu.kernels.graph.simplify import live
 from danlu.kernels.graph.single_memory import dtype_name
+from danlu.kernels.graph.views import with_part
 from danlu.kernels.matmul import matmul
 
 __all__ = ["Plan", "Step", "dense", "is_native", "lower", "renames"]
@@ -41,7 +42,7 @@ _EPILOGUE = 12
 # Nodes with operands in memory, which are read at places that other operands tell.
 PICKING = frozenset(("gather", "take"))
 # Nodes with loops of their own.
-_ALONE = frozenset(("product", "sum_rows"))
+_ALONE = frozenset(("product", "sum_rows", "with_part"))
 _PRODUCTS = frozenset((matmul, np.matmul, np.dot))
 _NUMBERS = frozenset(("constant", "scalar", "iota"))
 
@@ -49,7 +50,7 @@ _NUMBERS = frozenset(("constant", "scalar", "iota"))
 # ------------------------------------------------------------------------------ lowering
 def lower(graph: Graph, results: list[Node], early: dict[int, int]) -> tuple[Graph, list[Node]]:
     """The graph with calls as nodes: `product` (a @ b), `take` and `sum_rows` (rows by number, and
-    their sums by number), and what is called before the launch as leaves.
+    their sums by number), `with_part`, and what is called before the launch as leaves.
 
     Args:
         early: number of such a call -> that of its (first) array among those made then.
@@ -94,7 +95,7 @@ def is_native(call, node: Node) -> bool:
     """Whether a call is generated, and no function called."""
     if call.function in _PRODUCTS:
         return len(node.args) >= 2
-    if call.function in (gather_rows, sum_rows):
+    if call.function in (gather_rows, sum_rows, with_part):
         return len(node.args) == 2
     if call.function is operator.getitem and len(node.args) == 2:
         index = node.args[1]
@@ -109,6 +110,8 @@ def _called(graph, call, node, args) -> Node:
         raise Unsupported(call.name)
     if call.function is sum_rows:
         return graph.make("sum_rows", args, node.dtype, node.shape)
+    if call.function is with_part:
+        return graph.make("with_part", args, node.dtype, node.shape, call.args[1])
     if call.function not in _PRODUCTS:
         return graph.make("take", args, node.dtype, node.shape)
     if call.function is not matmul:
@@ -239,7 +242,7 @@ class Plan:
         found: set[Node] = set()
         for node in self.nodes:
             operands: tuple[Node, ...] = ()
-            if node.op in _ALONE:
+            if node.op in ("product", "sum_rows"):
                 operands = node.args
             elif node.op in PICKING or (node.op in VIEWS and not renames(node)):
                 operands = node.args[:1]
@@ -309,7 +312,8 @@ class Plan:
                 # a loop knows values at its own indices alone
                 path = self._between(arg, each)
                 moved = any(n.op in VIEWS or n.op == "concatenate" for n in path)
-                ends = each.op in ("reduce", "sum_rows") or node.op in _ALONE or in_memory or moved
+                ends = each.op == "reduce" or (each.op in _ALONE and each.op != "product")
+                ends = ends or node.op in _ALONE or in_memory or moved
                 first = max(first, number + ends)
         domain = node.args[0].shape if node.op == "reduce" else node.shape
         if node.op not in _ALONE:
@@ -457,7 +461,7 @@ def _check(node: Node) -> None:
     if node.op == "product":
         operations.check("add", name, names)
         operations.check("multiply", name, names)
-    elif node.op in ("gather", "take", "sum_rows"):
+    elif node.op in ("gather", "take", "sum_rows", "with_part"):
         operations.check("copy", name, ())
     elif node.op == "reduce":
         operations.check("copy", name, ())

@@ -112,12 +112,14 @@ def _step(plan: Plan, signature: Signature, target: Target) -> tuple[Function, i
     for node, number in last.items():
         ending.setdefault(number, []).append(node)
     for number, step in enumerate(plan.steps):
-        if step.product is not None and step.product.op == "sum_rows":
-            writer.sum_rows(step.product)
-        elif step.product is not None:
-            writer.product(step)
-        else:
+        if step.product is None:
             writer.nest(step)
+        elif step.product.op == "product":
+            writer.product(step)
+        elif step.product.op == "sum_rows":
+            writer.sum_rows(step.product)
+        else:
+            writer.with_part(step.product)
         writer.release(ending.get(number, ()))
     _compute_numbers(writer, plan, [*finals, *written])
     for node, place in [*finals, *written]:

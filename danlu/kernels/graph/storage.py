@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from danlu.kernels.graph.calls import named
 from danlu.kernels.graph.nodes import VIEWS, Graph, Leaf, Node, Slot, Unsupported, window
 
 __all__ = ["Storage", "base_of", "dense", "dtype_name", "in_order"]
@@ -70,7 +71,9 @@ class Storage:
             node: node.info for node in graph.nodes if node.op == "leaf"
         }
         self.owned: dict[Node, str] = {}
-        self.names: dict[str, object] = {"empty": np.empty, "uint8": np.uint8}
+        self.names: dict[str, object] = {
+            "empty": np.empty, "ndarray": np.ndarray, "part": _part, "uint8": np.uint8,
+        }  # fmt: skip
         self._entries: list[str | _Made | _Freed] = []
         self._arrays: dict[Slot, tuple[tuple, tuple]] = {}  # shapes and strides
         self._sorts: dict[str, tuple[tuple, int]] = {}
@@ -90,9 +93,7 @@ class Storage:
         self._entries.append(text)
 
     def dtype(self, dtype: np.dtype) -> str:
-        name = dtype_name(dtype)
-        self.names[name] = dtype
-        return name
+        return named(self.names, dtype_name(dtype), dtype)
 
     def make(self, node: Node, order=None) -> str:
         """A new array for a value, its axes (without those of length 1) in this order."""
@@ -255,18 +256,21 @@ class Storage:
             axes = _permutation(shape, strides, node.shape, leaf.strides)
             if axes is not None:
                 return f"{name}.T" if axes == (1, 0) else f"{name}.transpose({axes})"
+        order = tuple(sorted(range(len(shape)), key=lambda axis: (-strides[axis], axis)))
+        if order != tuple(range(len(shape))):  # the array as it lies in memory
+            shape = tuple(shape[axis] for axis in order)
+            strides = tuple(strides[axis] for axis in order)
+            name = f"{name}.transpose({order})"
         is_dense = strides == dense(shape)
         whole = prod(shape) == prod(node.shape) and leaf.strides == dense(node.shape)
         if is_dense and whole and leaf.offset == 0:
             return f"{name}.reshape({node.shape})"
         if is_dense and node.dtype.isbuiltin == 1:  # others export no buffer
-            self.names["ndarray"] = np.ndarray
             item = node.dtype.itemsize
             steps = tuple(stride * item for stride in leaf.strides)
             kind = self.dtype(node.dtype)
             return f"ndarray({node.shape}, {kind}, {name}, {leaf.offset * item}, {steps})"
-        self.names["part"] = _part
-        return f"part({name}, {leaf.offset}, {node.shape}, {leaf.strides})"
+        return f"part({self.slot_name(leaf.slot)}, {leaf.offset}, {node.shape}, {leaf.strides})"
 
     def slot_name(self, slot: Slot) -> str:
         letter = {"argument": "a", "array": "c", "node": "n", "sums": "p"}[slot.kind]

@@ -202,12 +202,21 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def copy(self, order="K"):
         node = self.graph.map("copy", self.dtype, self.node)
+        if order == "C" and self.layout is None:  # asked for where NumPy may find it needless
+            made = views.opaque(self, node)
+            made.layout = views.dense(self.shape)
+            return made
         ordered = self.ordered or order == "C"
         return Traced(self.graph, node, layout=views.dense(self.shape) if ordered else None)
 
     def reshape(self, *shape, copy=None):
         shape = shape[0] if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
         return reshape(self, tuple(shape) if not isinstance(shape, int) else (shape,), copy)
+
+    def view(self, dtype=None):
+        if dtype is not None and self.dtype != dtype:
+            raise Unsupported(f"{self.dtype.name} read as {np.dtype(dtype).name}")
+        return self
 
     def flatten(self):
         return self.reshape(-1).copy()
@@ -336,7 +345,7 @@ def _captured(graph, array):
 
 def _is_one_number(array) -> bool:
     """Whether all elements are equal to the last bit, as of zeros and ones."""
-    if array.size == 0 or array.dtype.kind not in "biufV":
+    if array.size == 0 or array.dtype.kind not in "biufV" or array.itemsize > 8:
         return False
     bits = array if array.dtype.kind in "biu" else array.view(f"u{array.itemsize}")
     return bool((bits == bits[(0,) * bits.ndim]).all())

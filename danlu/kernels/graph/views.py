@@ -21,7 +21,17 @@ from danlu.kernels.graph.nodes import Graph, Node, Unsupported, View, overlap
 if TYPE_CHECKING:
     from danlu.kernels.graph.traced import Traced
 
-__all__ = ["Step", "assign", "base_of", "dense", "is_dense", "looked", "opaque", "positions", "present"]
+__all__ = [
+    "Step",
+    "assign",
+    "base_of",
+    "dense",
+    "is_dense",
+    "looked",
+    "opaque",
+    "positions",
+    "present",
+]
 
 
 class Step(NamedTuple):
@@ -307,11 +317,14 @@ def _with_part(graph, whole: Node, view: View, part: Node) -> Node:
     from danlu.kernels.graph.calls import call_out
     from danlu.kernels.graph.traced import Traced
 
-    args = (Traced(graph, whole), view.look, Traced(graph, part))
-    return call_out(graph, _written_through, args, {}, "with_part", is_fresh=True).node
+    args = (Traced(graph, whole), view, Traced(graph, part))
+    return call_out(graph, with_part, args, {}, is_fresh=True).node
 
 
-def _written_through(x, look, part):
+def with_part(x, view: View, part):
+    """`x` after what a view of it shows was written."""
     made = np.array(x, order="C")
-    look(made)[...] = part
+    target = view.look(made)
+    target.flags.writeable = True  # np.diagonal says no
+    target[...] = part
     return made
