@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import warnings
 import weakref
@@ -23,6 +24,11 @@ MOST_TRACES = 64
 # traces of calls that look alike, but for state that changes from call to call
 MOST_ALIKE = 8
 ATTEMPTS = 4
+# what a recording array says where a number was wanted
+_OF_VALUES = frozenset((
+    "item of an array", "tolist of an array", "a decision by value", "a traced array as a plain one",
+    "the address of an array",
+))  # fmt: skip
 _RESTLESS = "state that it reads changes from call to call"
 
 
@@ -166,8 +172,11 @@ class Compiled:
         self.programs.insert(0, program)
         self._runs = (program.run, *self._runs)[:MOST_TRACES]
         del self.programs[MOST_TRACES:]
-        self._alike[key] = self._alike.get(key, 0) + 1
-        if self._alike[key] >= MOST_ALIKE:
+        traces, answered = self._alike.get(key, (0, 0))
+        if self.compiled_calls - answered > 2 * MOST_ALIKE:  # what changes does so now and then
+            traces = 0
+        self._alike[key] = traces + 1, self.compiled_calls
+        if traces + 1 >= MOST_ALIKE:
             self._refuse(key, Refusal(_RESTLESS))
         elif self.traces > NOTE_AFTER and not self._noted:
             self._noted = True
@@ -199,7 +208,15 @@ class Compiled:
     def _warn(self, text: str) -> None:
         if not self._warns:
             return
-        warnings.warn(f"danlu.compile: {text}", CompileWarning, stacklevel=5)
+        warnings.warn(f"danlu.compile: {text}", CompileWarning, stacklevel=_depth())
+
+
+def _depth() -> int:
+    """How far up the code is that is not danlu's, for warnings to point at."""
+    frame, depth = sys._getframe(1), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("danlu."):
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def _signature(args, kwargs):
@@ -245,7 +262,10 @@ def trace(function, args, kwargs) -> Program:
     except Refused as error:
         raise Refusal(error.reason, error.where, 1 if error.lasting else 2) from None
     except Unsupported as error:
-        raise Refusal(str(error), observer.where) from error
+        reason = str(error)
+        if reason in _OF_VALUES:
+            reason = "it asks for the value of a tensor (.item(), float(), if, print, .numpy())"
+        raise Refusal(reason, observer.where) from error
     except Exception as error:
         # what the function raises is raised by the eager call that follows
         raise Refusal(f"{type(error).__name__} while tracing: {error}", observer.where) from error

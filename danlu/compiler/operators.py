@@ -16,6 +16,7 @@ import numpy as np
 
 from danlu.autograd import views
 from danlu.backend import conversions
+from danlu.compiler.operator_bodies import RECORDED
 from danlu.kernels.graph.calls import call_out, effect, varies
 from danlu.kernels.graph.nodes import ShapeByValue, Unsupported
 from danlu.kernels.graph.traced import Traced
@@ -163,13 +164,14 @@ def traced_in(values) -> Traced | None:
 def _recording_body(op):
     plain = _plain_body(op)
     whole = _Whole(op.name, op.fn)
+    recorded = RECORDED.get(op.name, plain)
 
     def body(*args, **kwargs):
         traced = traced_in(args)
         if traced is None:
             return plain(*args, **kwargs)
         try:
-            return plain(*args, **kwargs)
+            return recorded(*args, **kwargs)
         except ShapeByValue as reason:
             made = call_out(traced.graph, whole, args, kwargs, op.name, is_fresh=True)
             if varies(whole, args, kwargs, made):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from danlu.compiler import overlay
 from danlu.compiler.optimizers import inline
 from danlu.compiler.session import Session
+from danlu.compiler.watch import unwatched
 from danlu.kernels.graph.nodes import Unsupported
 from danlu.optim import optimizer as optimizers
 from danlu.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -31,7 +32,8 @@ def steps_in_trace(session: Session) -> Iterator[None]:
         if args or any(each is not None for each in kwargs.values()):
             raise Unsupported(f"{type(optimizer).__name__}.step with a closure")
         try:
-            inline(optimizer, session)
+            with unwatched():
+                inline(optimizer, session)
         except Unsupported:
             session.host_call(type(optimizer).step, (optimizer,), {}, moves_tensors=True)
         return True

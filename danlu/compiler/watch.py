@@ -38,7 +38,7 @@ from danlu.nn.modules.module import Module
 from danlu.optim import optimizer
 from danlu.tensor import Tensor
 
-__all__ = ["Observer", "Refused"]
+__all__ = ["Observer", "Refused", "unwatched"]
 
 _PURE_BUILTINS = frozenset(map(id, (
     abs, all, any, ascii, bin, callable, chr, delattr, dir, divmod, format, getattr, hasattr, hash,
@@ -119,6 +119,20 @@ def _kind_of(code: CodeType, module: str) -> str:
 
 class _Stop(BaseException):
     """Leaves the watched function; not an Exception, which the function could catch."""
+
+
+class unwatched:  # a statement's word, as nullcontext
+    """A block of danlu's own code, in which an observer need not look at every call: events of the
+    profiler are most of the time of a trace."""
+
+    __slots__ = ("_profiler",)
+
+    def __enter__(self) -> None:
+        self._profiler = sys.getprofile()
+        sys.setprofile(None)
+
+    def __exit__(self, *exception) -> None:
+        sys.setprofile(self._profiler)
 
 
 class Observer:

@@ -95,11 +95,34 @@ class BestWeights:
         if self.weights is None:
             return
         self.net.load_state_dict(self.weights)
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": self.averages})
+        if not _put_back(self.optimizer.state_dict()["state"], self.averages):
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": self.averages})
 
     def flush(self):
         """Brings the file up to date."""
         self._file.flush()
+
+
+def _put_back(state, kept) -> bool:
+    """Write kept tensors over those of a state of the same form, whose memory others know (the
+    optimizer's bundles, compiled steps); whether that could be done."""
+    if state.keys() != kept.keys():
+        return False
+    pairs = []
+    for number, entry in state.items():
+        if entry.keys() != kept[number].keys():
+            return False
+        for name, value in entry.items():
+            other = kept[number][name]
+            if not (isinstance(value, Tensor) and isinstance(other, Tensor)):
+                return False
+            if value.shape != other.shape or value.dtype != other.dtype:
+                return False
+            pairs.append((value, other))
+    with danlu.no_grad():
+        for value, other in pairs:
+            value.copy_(other)
+    return True
 
 
 class RunRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from danlu.backend import conversions
 from danlu.kernels.fused import reduction as kernels
 from danlu.ops.reduction import LARGE, axes, axis, restore
 from danlu.ops.registry import Array, composite, ns, operator, return_type, write_out
@@ -107,7 +108,7 @@ min = _extreme("min", np.min, np.argmin)
 def _amaxmin(name, reduce, kernel):
     def body(input: Array, dim=(), keepdim=False):
         if input.size >= LARGE and input.dtype.char in "fd":
-            return np.asarray(kernel(input, axes(dim, input.ndim), keepdim))
+            return conversions.as_array(kernel(input, axes(dim, input.ndim), keepdim))
         return reduce(input, axis=axes(dim, input.ndim), keepdims=keepdim)
 
     body.__name__ = name
@@ -148,10 +149,10 @@ def _arg(name, arg, word):
                 "Specify the reduction dim with the 'dim' argument."
             )
         if dim is None or input.ndim == 0:
-            found = np.asarray(arg(input), dtype=np.int64)
+            found = conversions.as_array(arg(input), dtype=np.int64)
             return found.reshape((1,) * input.ndim) if keepdim else found
         where = axis(dim, input.ndim)
-        return np.asarray(arg(input, axis=where, keepdims=keepdim), dtype=np.int64)
+        return conversions.as_array(arg(input, axis=where, keepdims=keepdim), dtype=np.int64)
 
     body.__name__ = name
     body.__doc__ = (

@@ -6,7 +6,7 @@ from math import prod as product
 
 import numpy as np
 
-from danlu.backend import dtypes
+from danlu.backend import conversions, dtypes
 from danlu.kernels.fused import reduction as kernels
 from danlu.ops.binary import true_divide
 from danlu.ops.pointwise import _conj
@@ -81,10 +81,10 @@ def restore(g, shape, dim, keepdim):
 def total(input, where, keepdim, kind=None):
     """The sum over dimensions; 16-bit numbers are added up in 32 bits."""
     if input.size >= LARGE and kind is None and input.dtype.char in "fd":
-        return np.asarray(kernels.total(input, where, keepdim))
+        return conversions.as_array(kernels.total(input, where, keepdim))
     if input.dtype.itemsize == 2 and input.dtype.kind in "fV" and kind is None:
         found = input.sum(axis=where, dtype=np.float32, keepdims=keepdim)
-        return np.asarray(found).astype(input.dtype)
+        return conversions.as_array(found).astype(input.dtype)
     return input.sum(axis=where, dtype=kind, keepdims=keepdim)
 
 

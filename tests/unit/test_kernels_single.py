@@ -306,6 +306,15 @@ def test_shared_memory_is_refused():
     with pytest.raises(Unsupported, match="share memory"):
         made(function, [whole[1:], whole[:-1]])
 
+    fixed = whole[:5]  # a trace copies what may change, and this it takes for fixed
+    fixed.flags.writeable = False
+
+    def captured(a):
+        a[...] = a * fixed
+
+    with pytest.raises(Unsupported, match="share memory"):
+        made(captured, [whole[4:9]])
+
 
 def test_writes_that_numpy_refuses_are_refused():
     def function(a, b):

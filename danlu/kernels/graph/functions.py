@@ -250,9 +250,10 @@ def _matmul(graph, a, b):
 
 @_stands_for(np.dot)
 def _dot(graph, a, b):
-    if np.ndim(a) != 2 or np.ndim(b) != 2:
+    if np.ndim(a) < 2 or np.ndim(b) != 2:
         raise Unsupported("a product that is none of matrices")
-    return _matmul(graph, a, b)
+    rows = a.reshape((-1, a.shape[-1]))
+    return _matmul(graph, rows, b).reshape((*a.shape[:-1], b.shape[-1]))
 
 
 @_stands_for(np.argmax)
@@ -263,6 +264,16 @@ def _argmax(graph, x, axis=None, *, keepdims=False):
 @_stands_for(np.argmin)
 def _argmin(graph, x, axis=None, *, keepdims=False):
     return indexing.largest_at(x, axis, keepdims, "argmin")
+
+
+@_stands_for(np.tril)
+def _tril(graph, x, k=0):
+    return _where(graph, np.tri(*x.shape[-2:], k, dtype=np.bool_), x, x.dtype.type(0))
+
+
+@_stands_for(np.triu)
+def _triu(graph, x, k=0):
+    return _where(graph, np.tri(*x.shape[-2:], k - 1, dtype=np.bool_), x.dtype.type(0), x)
 
 
 @_stands_for(np.any)
@@ -304,18 +315,21 @@ def _put_along_axis(graph, x, indices, values, axis):
 
 
 @_stands_for(np.concatenate)
-def _concatenate(graph, arrays, axis=0):
+def _concatenate(graph, arrays, axis=0, *, dtype=None):
     arrays = [lift(graph, each) for each in arrays]
     if any(each.weak or not each.ndim for each in arrays) or axis is None:
         raise Unsupported("a concatenation of numbers")
     axis %= arrays[0].ndim
-    dtype = np.result_type(*(each.dtype for each in arrays))
+    dtype = np.result_type(*(each.dtype for each in arrays)) if dtype is None else np.dtype(dtype)
     operations.check("copy", dtype.name, ())
     shape = list(arrays[0].shape)
     if any(each.shape[:axis] + each.shape[axis + 1 :] != (*shape[:axis], *shape[axis + 1 :])
            for each in arrays):  # fmt: skip
         raise Unsupported("a concatenation of other shapes")
     shape[axis] = sum(each.shape[axis] for each in arrays)
+    arrays = [each for each in arrays if each.size] or arrays[:1]
+    if not arrays[0].size:
+        raise Unsupported("no elements")
     # parts of two concatenations are stored in two places, also where they are equal
     own = len(graph.nodes)
     parts = []

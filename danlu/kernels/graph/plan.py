@@ -35,7 +35,7 @@ from danlu.kernels.graph.nodes import (
     is_elementwise,
     number_of,
 )
-from danlu.kernels.graph.postpone import postpone
+from danlu.kernels.graph.postpone import delayed, postpone
 from danlu.kernels.graph.program import Program
 from danlu.kernels.graph.simplify import compact, simplify
 from danlu.kernels.graph.storage import Storage, base_of, dense, dtype_name, in_order
@@ -189,6 +189,7 @@ class _Planner:
         wanted = [base_of(node) for node in [*self.results, *values] if node is not None]
         plan.steps = fuse(graph, wanted)
         postpone(graph, plan.steps, wanted)
+        plan.steps = delayed(plan.steps)
         self._look_at_calls()
         self.parts = {
             part: (step, number)

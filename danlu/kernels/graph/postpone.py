@@ -12,7 +12,7 @@ from math import prod
 from danlu.kernels.graph.fuse import REPEATED, Nest, cost
 from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node, is_elementwise
 
-__all__ = ["postpone"]
+__all__ = ["delayed", "postpone"]
 
 _STORED = frozenset(("part", "put"))
 
@@ -111,6 +111,39 @@ class _Postponing:
         if node.op == "leaf" or node in self.kept or self.users.get(node):
             return True
         return node.op not in SOURCES and node not in nest.members
+
+
+def delayed(steps: list[Nest | Node]) -> list[Nest | Node]:
+    """The steps with those that read arguments alone right before what uses them: what they make
+    needs no memory until then."""
+    used = {arg for step in steps for arg in _operands(step)}
+    following: list[Nest | Node] = []  # in the opposite order
+    for step in reversed(steps):
+        place = len(following)
+        made = used.intersection(step.members if isinstance(step, Nest) else (step,))
+        if made and _reads_leaves(step):
+            first = next(
+                (number for number in range(len(following) - 1, -1, -1)
+                 if not made.isdisjoint(_operands(following[number]))), -1,
+            )  # fmt: skip
+            place = place if first < 0 else first + 1
+        following.insert(place, step)
+    return following[::-1]
+
+
+def _reads_leaves(step) -> bool:
+    """Whether a step is a nest over arguments, or the place where parts of an array meet."""
+    if isinstance(step, Node):
+        return step.op == "concatenate"
+    return all(arg.op in SOURCES for node in step.members for arg in node.args
+               if arg not in step.members)  # fmt: skip
+
+
+def _operands(step):
+    """What a step reads of others."""
+    if isinstance(step, Node):
+        return step.args
+    return [arg for node in step.members for arg in node.args if arg not in step.members]
 
 
 def _bytes(node) -> int:

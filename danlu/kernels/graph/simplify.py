@@ -66,10 +66,9 @@ def effects(graph: Graph) -> list[Node]:
 
 def _simplified(graph, node, args) -> Node:
     """A node on new operands, by the first rule that fits."""
-    if node.op not in VIEWS:
-        args = [_chosen(graph, each) if each.op == "put" else each for each in args]
-    if node.op == "reshape":
-        return _reshaped(graph, args[0], node.shape)
+    if node.op in VIEWS:
+        return _of_memory(graph, _view_of(graph, node, args[0]))
+    args = [_chosen(graph, each) if each.op == "put" else each for each in args]
     if node.op == "reduce" and args[0].op == "reshape":
         return _reduced_before(graph, node, args[0])
     if node.op == "part":  # stored where it is, as it is
@@ -91,6 +90,21 @@ def _simplified(graph, node, args) -> Node:
         if hoisted is not None:
             return hoisted
     return graph.make(node.op, tuple(args), node.dtype, node.shape, node.info)
+
+
+def _view_of(graph, node, x):
+    if node.op == "reshape":
+        return _reshaped(graph, x, node.shape)
+    return graph.make(node.op, (x,), node.dtype, node.shape, node.info)
+
+
+def _of_memory(graph, view):
+    """A view of numbers, which are in no memory, as one of a copy."""
+    if view.op not in VIEWS or view.args[0].op not in ("iota", "constant", "scalar"):
+        return view
+    (x,) = view.args
+    stored = graph.make("copy", (x,), x.dtype, x.shape)
+    return graph.make(view.op, (stored,), view.dtype, view.shape, view.info)
 
 
 def _chosen(graph, put):

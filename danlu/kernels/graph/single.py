@@ -164,8 +164,9 @@ def _work(node: Node) -> int:
 
 
 def _refuse_shared(graph, arguments) -> None:
-    """Where memory is written that another argument shows, the order of reads would count."""
-    arrays = [(number, each) for number, each in enumerate(arguments) if type(each) is not float]
+    """Where memory is written that another array shows, the order of reads would count."""
+    arrays: list[tuple] = [(None, each) for each in graph.arrays]
+    arrays += [(n, each) for n, each in enumerate(arguments) if type(each) is not float]
     for number in {leaf.info.slot.number for leaf in graph.writes}:
         if not arguments[number].flags.writeable:
             raise Unsupported("writing to what is read-only")

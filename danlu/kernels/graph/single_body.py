@@ -196,10 +196,11 @@ class Vectors:
 
     Args:
         f: the function being written; its parameters are (table, scalars, scratch).
+        floats: argument -> its place among the scalars.
     """
 
-    def __init__(self, f: Function, target: Target):
-        self.f, self.target = f, target
+    def __init__(self, f: Function, target: Target, floats: dict[int, int]):
+        self.f, self.target, self.floats = f, target, floats
         self.lanes = target.float_lanes
         self.scalars: dict[Node, Value] = {}  # single numbers, known from here on
         self._bases: dict[tuple, Value] = {}
@@ -258,7 +259,7 @@ class Vectors:
         if op.kind == "number":
             return f.value(number_of(node), value_type(name))
         if op.kind == "scalar":
-            return f.load(f.named("%scalars", PTR), DOUBLE, self.scalar_places[node.info])
+            return f.load(f.named("%scalars", PTR), DOUBLE, self.floats[node.info])
         if op.kind == "load":
             return self.load(scope, op.place, op.steps)
         if op.kind == "iota":

@@ -135,10 +135,14 @@ def may_repeat(body: Body, stores: list[tuple[Key, Place]]) -> bool:
 
 
 class NestWriter(Vectors):
-    """Writes loop nests, and knows where everything lies."""
+    """Writes loop nests, and knows where everything lies.
 
-    def __init__(self, f, target, plan: Plan, table: dict[tuple[str, int], int]):
-        super().__init__(f, target)
+    Args:
+        table: (kind, number) of an array -> its place among the pointers.
+    """
+
+    def __init__(self, f, target, plan: Plan, table: dict[tuple[str, int], int], floats):
+        super().__init__(f, target, floats)
         self.plan, self.table = plan, table
         self.scratch = Scratch(8 * self.lanes)
         self.places: dict[Node, Place] = {}

@@ -40,7 +40,7 @@ __all__ = ["Plan", "Step", "dense", "is_native", "lower", "renames"]
 # Additions that may follow a product in its registers; each is written once for every row of a tile.
 _EPILOGUE = 12
 # Nodes with operands in memory, which are read at places that other operands tell.
-PICKING = frozenset(("gather", "take"))
+_PICKING = frozenset(("gather", "take"))
 # Nodes with loops of their own.
 _ALONE = frozenset(("product", "sum_rows", "with_part"))
 _PRODUCTS = frozenset((matmul, np.matmul, np.dot))
@@ -185,7 +185,7 @@ def stored_base(node: Node) -> Node:
 
 def computes(node: Node) -> bool:
     """Whether a node is computed element by element."""
-    return node.op in PICKING or (is_elementwise(node) and node.op not in _ALONE)
+    return node.op in _PICKING or (is_elementwise(node) and node.op not in _ALONE)
 
 
 class Step:
@@ -244,7 +244,7 @@ class Plan:
             operands: tuple[Node, ...] = ()
             if node.op in ("product", "sum_rows"):
                 operands = node.args
-            elif node.op in PICKING or (node.op in VIEWS and not renames(node)):
+            elif node.op in _PICKING or (node.op in VIEWS and not renames(node)):
                 operands = node.args[:1]
             found.update(stored_base(each) for each in operands)
             if node.op == "part":
@@ -308,7 +308,7 @@ class Plan:
                 if each.op == "leaf":
                     continue
                 number = self.home[each]
-                in_memory = node.op in PICKING and operand == 0
+                in_memory = node.op in _PICKING and operand == 0
                 # a loop knows values at its own indices alone
                 path = self._between(arg, each)
                 moved = any(n.op in VIEWS or n.op == "concatenate" for n in path)
@@ -337,7 +337,7 @@ class Plan:
             if step.product.op != "product":
                 return False
             related = any(arg in step.members for arg in node.args)
-            if not related or node.op in PICKING or step.price + cost(node) > _EPILOGUE:
+            if not related or node.op in _PICKING or step.price + cost(node) > _EPILOGUE:
                 return False
             step.price += cost(node)
         step.members[node] = None
@@ -356,7 +356,7 @@ class Plan:
             kept.update(self.behind(node))
         for node in reversed(self.nodes):
             number = self.home.get(node)
-            if number is None or node in kept or not computes(node) or node.op in PICKING:
+            if number is None or node in kept or not computes(node) or node.op in _PICKING:
                 continue
             places = {self.home[user] for user, _ in users.get(node, ())}
             if len(places) != 1 or number in places:
@@ -378,7 +378,7 @@ class Plan:
 
     def _at_index(self, user, arg, node) -> bool:
         """Whether a user needs of a node the element at its own index alone."""
-        if user.op in _ALONE or (user.op in PICKING and arg is user.args[0]):
+        if user.op in _ALONE or (user.op in _PICKING and arg is user.args[0]):
             return False
         return not any(each.op in VIEWS or each.op == "concatenate" or len(each.args) > 1
                        for each in self._between(arg, node))  # fmt: skip
@@ -446,7 +446,7 @@ class Plan:
         for node in step.members:
             for arg in node.args:
                 if arg is leaf:
-                    if node.op in PICKING:
+                    if node.op in _PICKING:
                         return False
                 elif arg not in self.home and leaf in self.behind(arg):
                     return False

@@ -84,8 +84,7 @@ def _step(plan: Plan, signature: Signature, target: Target) -> tuple[Function, i
     """`step(table, scalars, scratch)`, and the bytes of the scratch block."""
     f = Function("step", [("table", PTR), ("scalars", PTR), ("scratch", PTR)], VOID)
     table = signature.table()
-    writer = ProductWriter(f, target, plan, table)
-    writer.scalar_places = signature.floats()
+    writer = ProductWriter(f, target, plan, table, signature.floats())
     direct = plan.direct()
     finals: list[tuple[Node, Place]] = []
     written: list[tuple[Node, Place]] = []
