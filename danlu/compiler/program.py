@@ -37,6 +37,7 @@ from danlu.tensor import Tensor, wrap
 __all__ = ["MISS", "Program", "arguments_of", "assemble", "executable"]
 
 MISS: Any = object()
+_LARGE = 1 << 14  # bytes that are worth the moment it takes to free them early
 # what is the same if it is equal: as an argument, or as a result
 _BY_VALUE = frozenset((
     int, float, bool, str, bytes, complex, type(None), slice, range, type(Ellipsis), Size, device,
@@ -101,7 +102,7 @@ class Program:
 
         Returns:
             An array [runs, ...] per tensor that the function returns; None, and nothing was done,
-            where a decision by the number of the step ends the program's use before the last run.
+            where the runs cannot be one call.
         """
         scalars = self._functions.table(len(order))
         if len(scalars) < len(order):
@@ -113,7 +114,10 @@ class Program:
             for number, source in enumerate(self.sources)
             if source == f"x{place}._array"
         }
-        found = self.back_end.epoch(arguments, gathered, order, scalars, self.outputs)
+        try:
+            found = self.back_end.epoch(arguments, gathered, order, scalars, self.outputs)
+        except Unsupported:  # a call in Python needs what the runs change
+            return None
         self.settle(len(order))
         return [found[number] for number in self.outputs]
 
@@ -246,6 +250,14 @@ class _Assembler:
         if self.given.get(id(known), MISS) is not value:
             self.given[id(known)] = value
             self.effects.append(f"{self.outside(known)}._grad = {self.tensor(value)}")
+
+    def dropped(self) -> list[str]:
+        """Forget large gradients that a run replaces unread: before it makes the new ones."""
+        return [
+            f"{self.outside(known)}._grad = None"
+            for known in self.session.overlay.outside.values()
+            if "_grad" in known.changed and not known.grad_seen and known.array.nbytes >= _LARGE
+        ]
 
     def host_argument(self, value) -> str:
         if isinstance(value, Tensor):
@@ -385,7 +397,7 @@ class _Assembler:
             "except Exception:", "    return MISS",  # something that was read is no longer there
         ]  # fmt: skip
         functions = {
-            "run(args, kwargs)": [*checked, *prepare, f"r = launch({given})", *self.effects,
+            "run(args, kwargs)": [*checked, *self.dropped(), *prepare, f"r = launch({given})", *self.effects,
                                   *written, f"return {outcome}"],
             "holds(args, kwargs)": [*checked, "return True"],
             "arguments(args, kwargs)": [*self.lines, *prepare, f"return [{given}]"],

@@ -121,6 +121,15 @@ class _Stop(BaseException):
     """Leaves the watched function; not an Exception, which the function could catch."""
 
 
+def _resume(profiler) -> None:
+    """Put a profiler back; of those written in C, `sys.setprofile` takes none."""
+    if profiler is None or callable(profiler):
+        sys.setprofile(profiler)
+    else:
+        sys.setprofile(None)
+        profiler.enable()
+
+
 class unwatched:  # a statement's word, as nullcontext
     """A block of danlu's own code, in which an observer need not look at every call: events of the
     profiler are most of the time of a trace."""
@@ -132,7 +141,7 @@ class unwatched:  # a statement's word, as nullcontext
         sys.setprofile(None)
 
     def __exit__(self, *exception) -> None:
-        sys.setprofile(self._profiler)
+        _resume(self._profiler)
 
 
 class Observer:
@@ -208,11 +217,11 @@ class Observer:
         except BaseException as error:
             self.where = self._where_raised(error)
             if self._refused is None:
-                sys.setprofile(profiler)
+                _resume(profiler)
                 self._undo()
                 raise
         finally:
-            sys.setprofile(profiler)
+            _resume(profiler)
         refused = self._undo()
         if self._refused is not None:
             raise self._refused from None

@@ -47,7 +47,7 @@ REFUSED = {
 # Samples of them that have one: repetitions by a number.
 RECORDED = {("repeat_interleave", 0)}
 # What the loops do not hold: a program with it is not compiled, though it has a graph.
-NOT_PLANNED = ("no elements", "complex")
+NOT_PLANNED = ("no elements", "complex", "real", "imag")
 
 
 def tensors_in(values) -> list:

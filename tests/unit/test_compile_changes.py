@@ -493,7 +493,7 @@ def _hook(optimizer, args, kwargs):
 
 OPTIMIZERS = {
     "learning rate": (options(lr=0.01), sgd),
-    "learning rate of Adam": (options(lr=0.5), adam),
+    "learning rate of Adam": (options(lr=0.04), adam),
     "betas": (options(betas=(0.5, 0.6)), adam),
     "eps": (options(eps=0.1), adam),
     "weight decay": (options(weight_decay=0.3), sgd),

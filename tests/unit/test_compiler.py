@@ -292,3 +292,16 @@ def test_a_trace_leaves_no_trace():
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
     assert [p._version for p in net.parameters()] == versions
     assert all(p.grad is None and p.is_leaf for p in net.parameters())
+
+
+def test_a_trace_within_a_profile_leaves_it_running():
+    import cProfile
+    import pstats
+
+    compiled = torch.compile(lambda x: x * 2)
+    profile = cProfile.Profile()
+    profile.enable()
+    compiled(torch.ones(2))
+    sorted([3, 1, 2])
+    profile.disable()
+    assert any("sorted" in name for _, _, name in pstats.Stats(profile).stats)

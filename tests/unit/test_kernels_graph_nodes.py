@@ -393,6 +393,7 @@ def test_reading_around_a_written_part():
     def stale(x):
         x[1:3] = 0
         return x * 2
+
     first = normal(6, 5)
     second = first.copy()
     with road.forced("native"):

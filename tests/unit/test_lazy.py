@@ -20,9 +20,9 @@ METHOD_NAMES = sorted(name for names in METHODS.values() for name in names.split
 # what the first use of a tensor's type loads; the operators, the tape's engine and threading come later
 BEGUN = set(
     "danlu danlu.autograd danlu.autograd.grad_mode danlu.autograd.node danlu.backend danlu.base "
-    "danlu.backend.device danlu.backend.dtypes danlu.backend.layout danlu.backend.memory "
-    "danlu.backend.threads danlu.ops danlu.ops.lazy danlu.ops.published danlu.protocols danlu.size "
-    "danlu.tensor danlu.version".split()
+    "danlu.backend.conversions danlu.backend.device danlu.backend.dtypes danlu.backend.layout "
+    "danlu.backend.memory danlu.backend.threads danlu.ops danlu.ops.lazy danlu.ops.published "
+    "danlu.protocols danlu.size danlu.tensor danlu.version".split()
 )
 
 

@@ -1,7 +1,7 @@
 """Calls out: functions without a graph of their own run between the loops, on arrays in memory.
 
-What such a function returns is found by calling it once, while tracing, on zeros of the right shapes
-and dtypes that may not be written to: functions that change their arguments are found out. A
+What such a function returns is stated (`library.states`), or found by calling it once, while tracing,
+on zeros that may not be written to: functions that change their arguments are found out. A
 function whose result has another shape or dtype in earnest gives up the launch, and NumPy runs the
 whole kernel.
 """

@@ -100,7 +100,16 @@ def plan(function, arguments) -> Plan:
     if not all(each is None or (isinstance(each, Traced) and not each.weak) for each in results):
         raise Unsupported("a result that is no array")
     nodes = [None if each is None else each.node for each in results]
-    return plan_graph(graph, nodes, arguments, many)
+    made = plan_graph(graph, nodes, arguments, many)
+    called = [each for each in made.graph.externs if not made.laid]
+    if called and all(_is_numpys(each.function) or not each.is_fresh for each in called):
+        raise Unsupported(called[0].name)  # NumPy alone is faster
+    return made
+
+
+def _is_numpys(function) -> bool:
+    module = getattr(function, "__module__", None) or ""
+    return isinstance(function, np.ufunc) or module.split(".")[0] == "numpy"
 
 
 def plan_graph(graph: Graph, results, arguments, many: bool = True) -> Plan:
@@ -158,7 +167,7 @@ def _computed(graph, node):
 
 
 def _in_shape(graph, leaf, value):
-    """A write of a reshaped value as one of the value itself, where the leaf can be looked at so."""
+    """A write of a reshaped value as one of the value, where the leaf can be looked at so."""
     while value.op == "reshape":
         shape = value.args[0].shape
         found = graph.view(leaf, lambda array, shape=shape: np.reshape(array, shape, copy=False))
@@ -237,16 +246,13 @@ class _Planner:
             self.storage.line(f"return {outcome[0]}")
 
     def _look_at_calls(self) -> None:
-        """Find the last call that may give up: until then NumPy needs the arguments as they were."""
+        """Find the last call that may give up: until then NumPy needs the old arguments."""
         steps = self.plan.steps
         called = [(number, self.graph.externs[step.info]) for number, step in enumerate(steps)
                   if isinstance(step, Node) and step.op == "extern"]  # fmt: skip
         unsure = [number for number, call in called if not call.is_fresh]
         self.plan.may_give_up = bool(unsure)
         self.last_unsure = max(unsure, default=-1)
-        if called and len(unsure) == len(called):
-            if not any(isinstance(step, Nest) for step in steps):
-                raise Unsupported(called[0][1].name)
 
     # ------------------------------------------------------------------ steps
     def _nest(self, number, nest) -> None:
@@ -304,10 +310,12 @@ class _Planner:
         replaced."""
         if "row" in nest.kinds.values() or any(n.op in ("gather", "put") for n in nest.members):
             return []
-        read = Counter(base_of(node) for node in self.uses.outside[number])
-        return [node for node in self.uses.dying.get(number, ())
-                if read[node] == 1 and node in self.uses.outside[number] and node in self.storage.owned
-                ]  # fmt: skip
+        outside = self.uses.outside[number]
+        read = Counter(map(base_of, outside))
+        return [
+            node for node in self.uses.dying.get(number, ())
+            if read[node] == 1 and node in outside and node in self.storage.owned
+        ]  # fmt: skip
 
     def _result_array(self, node, laid, nest, dying) -> str:
         """An array for a value: one that dies here, or a new one."""

@@ -1,7 +1,7 @@
 """Matrix products with a short side as loops.
 
-A product of n rows of two features, or of twenty hidden units with one output, is memory traffic: as
-multiplications and a sum it shares the loops of what comes before and behind. A step of linear
+A product of n rows of two features, or of twenty hidden units with one output, is memory traffic:
+as multiplications and a sum it shares the loops of what comes before and behind. A step of linear
 regression becomes one pass over the data.
 """
 
