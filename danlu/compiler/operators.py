@@ -44,15 +44,11 @@ def operators_on_traced() -> Iterator[None]:
 
     Example:
         >>> import danlu as torch
-        >>> from danlu.compiler.operators import operators_on_traced
-        >>> from danlu.kernels.graph.traced import trace
-        >>> def loss(weight):
-        ...     weight = torch.tensor(weight)._array if weight is None else weight
-        ...     return torch.tanh(wrap(weight))._array
-        >>> from danlu.tensor import wrap
         >>> import numpy as np
+        >>> from danlu.kernels.graph.traced import trace
+        >>> from danlu.tensor import wrap
         >>> with operators_on_traced():
-        ...     graph, result = trace(loss, (np.zeros(3, np.float32),))
+        ...     graph, _ = trace(lambda x: torch.tanh(wrap(x))._array, (np.zeros(3),))
         >>> [node.op for node in graph.nodes]
         ['leaf', 'tanh']
     """

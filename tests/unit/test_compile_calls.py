@@ -222,6 +222,28 @@ def test_the_loop_differentiates_what_was_returned():
             assert torch.allclose(eager, other, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["cumsum", "sort", "fft", "convolution", "embedding", "pooling"])
+def test_gradients_of_a_part_of_a_result(name):
+    F, rows = nn.functional, torch.tensor([0, 1, 1, 5])
+    whole = {
+        "cumsum": lambda w: w.cumsum(1),
+        "sort": lambda w: w.sort(1)[0],
+        "fft": lambda w: torch.fft.fft(w).real,
+        "convolution": lambda w: F.conv1d(w[None], torch.ones(2, 6, 2))[0],
+        "embedding": lambda w: F.embedding(rows, w, scale_grad_by_freq=True),
+        "pooling": lambda w: F.max_pool1d(w[None], 2)[0],
+    }[name]
+    compiled = torch.compile(lambda w: whole(w)[:, -1].square().mean())
+    torch.manual_seed(0)
+    for _ in range(4):
+        w = torch.randn(6, 4, requires_grad=True)
+        found = torch.autograd.grad(compiled(w), w)[0]
+        expected = torch.autograd.grad(whole(w)[:, -1].square().mean(), w)[0]
+        assert torch.allclose(found, expected, atol=1e-5)
+    stats = torch.compiler.stats(compiled)
+    assert not stats.refusals and stats.compiled_calls == 3
+
+
 def test_gradients_flow_through_two_compiled_functions():
     w = torch.ones(3, requires_grad=True)
     first, second = torch.compile(lambda x: x * w), torch.compile(lambda h: h.square().sum())

@@ -11,6 +11,7 @@ from math import frexp
 import numpy as np
 
 from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node, is_elementwise, number_of
+from danlu.kernels.graph.parts import sum_of_parts
 
 __all__ = ["compact", "effects", "live", "rebuilt", "simplify"]
 
@@ -78,6 +79,10 @@ def _simplified(graph, node, args) -> Node:
     if node.op == "extern" and graph.externs[node.info].function is np.conjugate:
         if node.dtype.kind != "c" and args[0].dtype == node.dtype:  # rules of complex functions
             return args[0]
+    if node.op == "add":
+        merged = sum_of_parts(graph, node, *args)
+        if merged is not None:
+            return merged
     if is_elementwise(node):
         if args and all(each.op == "constant" for each in args):
             folded = _folded(graph, node, args)
