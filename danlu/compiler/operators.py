@@ -17,6 +17,7 @@ import numpy as np
 from danlu.autograd import views
 from danlu.backend import conversions
 from danlu.compiler.operator_bodies import RECORDED
+from danlu.compiler.watch import unwatched
 from danlu.kernels.graph.calls import call_out, effect, varies
 from danlu.kernels.graph.nodes import ShapeByValue, Unsupported
 from danlu.kernels.graph.traced import Traced
@@ -163,18 +164,19 @@ def _recording_body(op):
     recorded = RECORDED.get(op.name, plain)
 
     def body(*args, **kwargs):
-        traced = traced_in(args)
-        if traced is None:
-            return plain(*args, **kwargs)
-        try:
-            return recorded(*args, **kwargs)
-        except ShapeByValue as reason:
-            made = call_out(traced.graph, whole, args, kwargs, op.name, is_fresh=True)
-            if varies(whole, args, kwargs, made):
-                raise ShapeByValue(f"{op.name}: {reason}") from None
-            return made
-        except _NO_GRAPH:
-            return call_out(traced.graph, whole, args, kwargs, op.name, is_fresh=True)
+        with unwatched():
+            traced = traced_in(args)
+            if traced is None:
+                return plain(*args, **kwargs)
+            try:
+                return recorded(*args, **kwargs)
+            except ShapeByValue as reason:
+                made = call_out(traced.graph, whole, args, kwargs, op.name, is_fresh=True)
+                if varies(whole, args, kwargs, made):
+                    raise ShapeByValue(f"{op.name}: {reason}") from None
+                return made
+            except _NO_GRAPH:
+                return call_out(traced.graph, whole, args, kwargs, op.name, is_fresh=True)
 
     return body
 
@@ -228,6 +230,11 @@ _rules: dict = {}
 
 
 def _apply(node, g):
+    with unwatched():
+        return _applied(node, g)
+
+
+def _applied(node, g):
     try:
         return _plain_apply(node, g)
     except _NO_GRAPH:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from danlu.kernels.graph.fuse import COSTS, FEW_ROWS, LARGE, Nest, cost
-from danlu.kernels.graph.nodes import Leaf, Node, number_of
+from danlu.kernels.graph.nodes import Leaf, Node, dtype_name, number_of
 from danlu.kernels.graph.program import ROW_BLOCK, Access, Op, Program, Sum
-from danlu.kernels.graph.storage import dtype_name
 
 __all__ = ["Laid", "Sums", "lay_out"]
 

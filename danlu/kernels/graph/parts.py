@@ -6,6 +6,8 @@ written or added.
 
 from __future__ import annotations
 
+import itertools
+
 from danlu.kernels.graph.nodes import Graph, Node, number_of
 
 __all__ = ["sum_of_parts"]
@@ -30,7 +32,7 @@ def sum_of_parts(graph: Graph, node: Node, x: Node, y: Node) -> Node | None:
     first, second = _segments(x), _segments(y)
     bounds = sorted({place for begin, end, _ in (*first, *second) for place in (begin, end)})
     pieces: list[tuple[int, Node | None]] = []
-    for begin, end in zip(bounds, bounds[1:]):
+    for begin, end in itertools.pairwise(bounds):
         mine, theirs = _at(first, begin, end), _at(second, begin, end)
         if isinstance(mine, str) or isinstance(theirs, str):
             return None

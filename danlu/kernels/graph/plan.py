@@ -32,13 +32,14 @@ from danlu.kernels.graph.nodes import (
     Node,
     Slot,
     Unsupported,
+    dtype_name,
     is_elementwise,
     number_of,
 )
 from danlu.kernels.graph.postpone import delayed, postpone
 from danlu.kernels.graph.program import Program
 from danlu.kernels.graph.simplify import compact, simplify
-from danlu.kernels.graph.storage import Storage, base_of, dense, dtype_name, in_order
+from danlu.kernels.graph.storage import Storage, base_of, dense, in_order
 from danlu.kernels.graph.traced import Traced, trace
 from danlu.kernels.graph.uses import Uses
 from danlu.kernels.runtime import launch as launches

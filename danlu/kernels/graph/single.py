@@ -14,10 +14,9 @@ from math import prod
 import numpy as np
 
 from danlu.kernels.graph import single_epoch
-from danlu.kernels.graph.nodes import ELSEWHERE, SOURCES, Graph, Node, Unsupported
+from danlu.kernels.graph.nodes import ELSEWHERE, SOURCES, Graph, Node, Unsupported, dtype_name
 from danlu.kernels.graph.simplify import live
 from danlu.kernels.graph.single_early import Early
-from danlu.kernels.graph.single_memory import dtype_name
 from danlu.kernels.graph.single_steps import is_native
 from danlu.kernels.graph.single_text import Signature, text
 from danlu.kernels.runtime import launch, machine, objects, pool

@@ -11,9 +11,9 @@ from danlu.kernels.codegen.target import Target
 from danlu.kernels.codegen.types import DOUBLE, I64, PTR
 from danlu.kernels.graph import operations
 from danlu.kernels.graph.fuse import cost
-from danlu.kernels.graph.nodes import VIEWS, Node, number_of
+from danlu.kernels.graph.nodes import VIEWS, Node, dtype_name, number_of
 from danlu.kernels.graph.operations import from_memory, load_type, to_memory, value_type
-from danlu.kernels.graph.single_memory import Base, Place, dtype_name
+from danlu.kernels.graph.single_memory import Base, Place
 from danlu.kernels.graph.single_steps import renames
 
 __all__ = ["Body", "Key", "Op", "Scope", "Vectors", "resolved"]

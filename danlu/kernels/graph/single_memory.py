@@ -3,22 +3,16 @@ memory that is planned with its text."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
+from danlu.kernels.graph.nodes import dtype_name
 from danlu.kernels.graph.operations import load_type
 
-__all__ = ["Base", "Place", "Scratch", "dtype_name"]
+__all__ = ["Base", "Place", "Scratch"]
 
 _ALIGNMENT = 64
-
-
-@cache
-def dtype_name(dtype: np.dtype) -> str:
-    """`dtype.name`, which NumPy puts together anew each time, in 5 us."""
-    return dtype.name
 
 
 class Base(NamedTuple):

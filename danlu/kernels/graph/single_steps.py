@@ -27,11 +27,11 @@ from danlu.kernels.graph.nodes import (
     Node,
     Slot,
     Unsupported,
+    dtype_name,
     is_elementwise,
     overlap,
 )
 from danlu.kernels.graph.simplify import live
-from danlu.kernels.graph.single_memory import dtype_name
 from danlu.kernels.graph.views import with_part
 from danlu.kernels.matmul import matmul
 

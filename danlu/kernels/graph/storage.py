@@ -7,22 +7,24 @@ where holding it until then does not raise the most that is held at any time.
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from danlu.kernels.graph.calls import named
-from danlu.kernels.graph.nodes import VIEWS, Graph, Leaf, Node, Slot, Unsupported, window
+from danlu.kernels.graph.nodes import (
+    VIEWS,
+    Graph,
+    Leaf,
+    Node,
+    Slot,
+    Unsupported,
+    dtype_name,
+    window,
+)
 
-__all__ = ["Storage", "base_of", "dense", "dtype_name", "in_order"]
-
-
-@cache
-def dtype_name(dtype: np.dtype) -> str:
-    """`dtype.name`, which NumPy puts together anew every time (2 us)."""
-    return dtype.name
+__all__ = ["Storage", "base_of", "dense", "in_order"]
 
 
 def dense(shape) -> tuple[int, ...]:

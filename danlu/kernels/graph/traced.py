@@ -15,7 +15,7 @@ from weakref import WeakSet
 import numpy as np
 
 from danlu.kernels.graph import operations
-from danlu.kernels.graph.nodes import Graph, Node, Slot, Unsupported, View, number_of
+from danlu.kernels.graph.nodes import Graph, Node, Slot, Unsupported, View, dtype_name, number_of
 
 __all__ = [
     "Traced", "apply", "convert", "lift", "reduce", "reshape", "trace", "transpose",
@@ -358,7 +358,7 @@ def convert(graph: Graph, node: Node, dtype: np.dtype) -> Node:
     if node.op == "constant":
         return graph.constant(number_of(node), dtype)
     try:
-        operations.check("convert", dtype.name, (node.dtype.name,))
+        operations.check("convert", dtype_name(dtype), (dtype_name(node.dtype),))
     except Unsupported:
         from danlu.kernels.graph.calls import call_out
 
@@ -393,9 +393,9 @@ def apply(graph: Graph, ufunc, inputs) -> Traced:
             *types, result = ufunc.resolve_dtypes((*map(_weak_type, operands), None))
         except TypeError as error:
             raise Unsupported(str(error)) from None
-        operations.check(name, result.name, tuple(each.name for each in types))
+        operations.check(name, dtype_name(result), tuple(map(dtype_name, types)))
         nodes = [convert(graph, each.node, dtype) for each, dtype in zip(operands, types)]
-    operations.check(name, result.name, tuple(each.dtype.name for each in nodes))
+    operations.check(name, dtype_name(result), tuple(dtype_name(each.dtype) for each in nodes))
     # arithmetic of Python floats gives Python floats; functions of them give NumPy's
     weak = name in _ARITHMETIC and all(each.weak for each in operands)
     node = graph.map(name, result, *nodes)
@@ -423,7 +423,7 @@ def reduce(
             dtype = np.uint64 if node.dtype.kind == "u" else np.int64
         if dtype is not None:
             node = convert(graph, node, np.dtype(dtype))
-    operations.check("copy", node.dtype.name, ())
+    operations.check("copy", dtype_name(node.dtype), ())
     kept = tuple(1 if i in axes else size for i, size in enumerate(operand.shape))
     # an axis of length 1 has nothing to reduce
     wide = tuple(each for each in axes if operand.shape[each] != 1)
