@@ -162,7 +162,7 @@ class Compiled:
             returned = compare(program, lambda: self._eager(args, kwargs), args, kwargs)
         except Differs as error:
             differs, returned = error.args
-        if program.holds(args, kwargs) is not True:  # it has moved what the trace was made for
+        if program.stands(args, kwargs) is not True:  # it has moved what the trace was made for
             self._refuse(key, Refusal(_RESTLESS, attempts=ATTEMPTS))
             return returned
         if differs is not None:

@@ -50,7 +50,8 @@ class Program:
 
     Attributes:
         run: `run(args, kwargs)`; MISS where a guard does not hold.
-        holds: whether the guards hold.
+        holds: True where the guards hold.
+        stands: the same but for gradients, which a run leaves or takes away itself.
         arguments: `arguments(args, kwargs)`: what the back end is called with.
         settle: `settle(n)`: what n runs leave behind besides arrays written in place, gradients
             and results.
@@ -70,6 +71,7 @@ class Program:
     def __init__(self, functions: dict, source: str, session: Session, back_end, grads, outputs,
                  derivative):  # fmt: skip
         self.run, self.holds = functions["run"], functions["holds"]
+        self.stands = functions["stands"]
         self.arguments, self.settle = functions["arguments"], functions["settle"]
         self.source, self.back_end, self.grads, self.outputs = source, back_end, grads, outputs
         self.sources, self.symbols = session.sources, session.symbols
@@ -207,6 +209,7 @@ class _Assembler:
         self.results: list[Value] = []
         self.numbers: dict[Value, int] = {}
         self.names: dict[str, Any] = {"MISS": MISS, "wrap": wrap}
+        self.of_gradients: list[str] = []  # guards that a run itself may break
         self.effects: list[str] = []
         self.grads: list = []
         self.outputs: list[int | None] = []
@@ -251,6 +254,14 @@ class _Assembler:
             self.given[id(known)] = value
             self.effects.append(f"{self.outside(known)}._grad = {self.tensor(value)}")
 
+    def checked(self, conditions: str) -> list[str]:
+        """The beginning of a function of a call's arguments, which ends where guards do not hold."""
+        return [
+            "try:", *[f"    {line}" for line in self.lines], f"    if not ({conditions}):",
+            "        return MISS",
+            "except Exception:", "    return MISS",  # something that was read is no longer there
+        ]  # fmt: skip
+
     def dropped(self) -> list[str]:
         """Forget large gradients that a run replaces unread: before it makes the new ones."""
         return [
@@ -285,7 +296,7 @@ class _Assembler:
             if known.grad_seen:
                 present = real("_grad", known.tensor) is not None
                 word = "is not" if present else "is"
-                self.checks.append(f"{self.outside(known)}._grad {word} None")
+                self.of_gradients.append(f"{self.outside(known)}._grad {word} None")
 
     def outside(self, known: Outside) -> str:
         if known.path is not None:
@@ -384,27 +395,25 @@ class _Assembler:
             "grad_state": grad_mode.state, "default_dtype": dtypes.get_default_dtype,
             "dtype": dtypes.get_default_dtype(), "Tensor": Tensor,
         }  # fmt: skip
-        conditions = _joined([*self.checks, *session.guards])
+        lasting = [*self.checks, *session.guards]
+        conditions = _joined([*lasting, *self.of_gradients])
         prepare, sources = session.prepared()
         given = ", ".join(sources)
         written = [f"w{id(versions)}[0] += {count}" for versions, count in session.written()]
         cleared = [f"{self.outside(known)}._grad = None"
                    for known in session.overlay.outside.values()
                    if known.changed.get("_grad", self) is None]  # fmt: skip
-        checked = [
-            "try:", *[f"    {line}" for line in self.lines],
-            f"    if not ({conditions}):", "        return MISS",
-            "except Exception:", "    return MISS",  # something that was read is no longer there
-        ]  # fmt: skip
+        checked = self.checked(conditions)
         functions = {
             "run(args, kwargs)": [*checked, *self.dropped(), *prepare, f"r = launch({given})", *self.effects,
                                   *written, f"return {outcome}"],
             "holds(args, kwargs)": [*checked, "return True"],
+            "stands(args, kwargs)": [*self.checked(_joined(lasting)), "return True"],
             "arguments(args, kwargs)": [*self.lines, *prepare, f"return [{given}]"],
             "settle(n)": [*[f"{each} * n" for each in written], *cleared, "return"],
         }  # fmt: skip
         source = "".join(_function(head, lines) for head, lines in functions.items())
-        scope: dict = dict(names)
+        scope: dict = {**names, "__name__": __name__}
         exec(source, scope)
         return Program(scope, source, session, back_end, self.grads, self.outputs, differentiated)
 

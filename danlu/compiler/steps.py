@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from danlu.compiler import overlay
-from danlu.compiler.optimizers import inline
+from danlu.compiler.optimizers import NotReady, inline
 from danlu.compiler.session import Session
 from danlu.compiler.watch import unwatched
 from danlu.kernels.graph.nodes import Unsupported
+from danlu.nn.modules.lazy import LazyModuleMixin
 from danlu.optim import optimizer as optimizers
 from danlu.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from danlu.optim.swa_utils import AveragedModel
@@ -31,6 +32,8 @@ def steps_in_trace(session: Session) -> Iterator[None]:
             return False
         if args or any(each is not None for each in kwargs.values()):
             raise Unsupported(f"{type(optimizer).__name__}.step with a closure")
+        if _has_hooks(optimizer):
+            raise Unsupported("hooks on the step of an optimizer")
         try:
             with unwatched():
                 inline(optimizer, session)
@@ -44,6 +47,7 @@ def steps_in_trace(session: Session) -> Iterator[None]:
         if "step" in vars(cls)
     ]
     replaced.append((AveragedModel, "update_parameters", True))
+    replaced.append((LazyModuleMixin, "has_uninitialized_params", None))
     kept = [(owner, name, vars(owner)[name]) for owner, name, _ in replaced]
     before = optimizers.in_trace
     optimizers.in_trace = optimizer_step
@@ -64,10 +68,21 @@ def _family(cls) -> list[type]:
     return list(dict.fromkeys(found))
 
 
+def _has_hooks(optimizer) -> bool:
+    return any((
+        optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks,
+        optimizers._global_step_pre_hooks, optimizers._global_step_post_hooks,
+    ))  # fmt: skip
+
+
 def _host_call(session, method, moves_tensors):
     def call(*args, **kwargs):
         if overlay.current() is not session.overlay:
             return method(*args, **kwargs)
+        if moves_tensors is None:
+            if method(*args, **kwargs):
+                raise NotReady("a lazy module gets its parameters")
+            return False
         return session.host_call(method, args, kwargs, moves_tensors)
 
     return call
