@@ -14,7 +14,7 @@ import numpy as np
 from danlu.autograd.engine import run_backward
 from danlu.autograd.node import BACKWARD_TWICE, LEAF, Node, edge_of, sequence
 from danlu.compiler.overlay import is_inside, real
-from danlu.compiler.partition import cut
+from danlu.compiler.partition import Later
 from danlu.compiler.session import Session, is_freed
 from danlu.compiler.structure import build, leaves
 from danlu.kernels.graph.nodes import Slot, Unsupported
@@ -77,16 +77,19 @@ class Differentiated:
         places: per tensor the number of the gradient among the results, or None.
         shapes: (shape, dtype) of the results that are differentiated.
         launch: runs the later part of the graph, on arguments (`given`) and results (`saved`) of
-            the earlier and on the gradients of the results.
+            the earlier and on the gradients of the results; made by `try_out`, which sees how the
+            results lie in memory.
     """
 
     def __init__(self, session: Session, returned, roots, wanted, gradients, tangents):
         self.session, self.returned, self.roots, self.wanted = session, returned, roots, wanted
+        tensors = _tensors(returned)
+        self._numbers = [next(n for n, each in enumerate(tensors) if each is t) for t in roots]
         self.shapes = [(real("_array", t).shape, real("_array", t).dtype) for t in roots]
         nodes = [each.node for each in gradients if each is not None]
         order = iter(range(len(nodes)))
         self.places = [None if each is None else next(order) for each in gradients]
-        self.part = cut(session.graph, nodes, tangents, session.arguments)
+        self.part: Any = Later(session.graph, nodes, tangents)
         del session.arguments[tangents[0] :], session.sources[tangents[0] :]
         self.launch: Any = None
         self.given: list[int] = []
@@ -94,29 +97,31 @@ class Differentiated:
 
     def outcome(self, assembler) -> str:
         """The expression of what the function returns, its results tied to the tape."""
-        from danlu.compiler.program import executable
-
         names: dict[int, str] = {}
+        owners: dict[int, str] = {}  # results -> the tensors that hold their memory
 
         def output(value):
-            if isinstance(value, Tensor) and is_inside(value) and real("_requires_grad", value):
-                name = assembler.returned_name(value)
-                names[id(value)] = name
-                return name
-            return assembler.output(value)
+            if not isinstance(value, Tensor) or not is_inside(value):
+                return assembler.output(value)
+            name = names[id(value)] = assembler.returned_name(value)
+            number = assembler.number_of(real("_array", value).node)
+            if assembler.owners[number] is real("_writes", value):
+                owners[number] = name
+            return name
 
         text = build(self.returned, output)
         part, session = self.part, self.session
-        self.launch = executable(part.graph, part.results, part.samples).launch
         self.given = part.given
         self.saved = saved = [assembler.number_of(node) for node in part.saved]
-        del self.part, self.session  # they hold the arrays of the call that was traced
+        del self.session
         given = [session.sources[number] for number in part.given]
         versions = []
         for known in session.overlay.outside.values():
             if known.traced is not None and self._reads(known, part.given):
                 name = assembler.outside(known)
                 versions.append(f"({name}._writes, {name}._writes[0])")
+        versions += [f"({owners[number]}._writes, {owners[number]}._writes[0])"
+                     for number in saved if number in owners]  # fmt: skip
         edges = [f"edge_of({assembler.outside(known)})" for known in self.wanted]
         assembler.names.update(
             CompiledBackward=CompiledBackward, sequence=sequence, part=self, edge_of=edge_of
@@ -136,37 +141,57 @@ class Differentiated:
         return text
 
     def try_out(self, arguments, found) -> tuple[list, list]:
-        """Random gradients of the results, and the gradients that the derivative makes of them.
+        """Random gradients of the results, and the gradients that the derivative makes of them,
+        one or None per tensor that is `wanted`.
 
         Args:
             arguments, found: of the launch of the trace, and its results.
+
+        Raises:
+            Unsupported: the later part cannot be generated.
         """
+        from danlu.compiler.program import executable
+
         noise = np.random.default_rng(0)
         tangents = [noise.standard_normal(shape).astype(dtype) for shape, dtype in self.shapes]
         given = [arguments[number] for number in self.given]
-        return tangents, list(self.launch(*given, *[found[n] for n in self.saved], *tangents))
+        given += [found[number] for number in self.saved]
+        if self.launch is None:
+            # results lie in memory as the loops that make them walk, the same in every launch
+            graph, results = self.part.graph(given[len(self.given) :])
+            self.launch = executable(graph, results, [*given, *tangents]).launch
+            self.part = None  # it holds the arrays of the call that was traced
+        gradients = self.launch(*given, *tangents)
+        return tangents, [None if place is None else gradients[place] for place in self.places]
 
-    def eager(self, returned, tangents) -> list:
-        """The same gradients from the graph of an eager call, which stays."""
-        results = [each for _, each in leaves(returned, "r")[0]
-                   if isinstance(each, Tensor) and each._edge is not None]  # fmt: skip
-        distinct = list({id(each): each for each in results}.values())
-        if len(distinct) != len(tangents):
-            return []
+    def eager(self, returned, tangents) -> list | None:
+        """The same gradients from the graph of an eager call, which stays; None where it gives
+        none."""
+        tensors = _tensors(returned)
+        results = [tensors[number] for number in self._numbers]
+        if any(each._edge is None for each in results):
+            return None
         edges = [edge_of(known.tensor) for known in self.wanted]
-        found = run_backward([each._edge for each in distinct], tangents, True, False, edges)
-        return [each._array for each, place in zip(found, self.places) if place is not None]
+        try:
+            found = run_backward([each._edge for each in results], tangents, True, False, edges)
+        except RuntimeError:  # what it needs was written to
+            return None
+        return [None if each is None else each._array for each in found]
 
     def _reads(self, known, given) -> bool:
         node = known.traced._node
         return node.op == "leaf" and node.info.slot.number in given
 
 
+def _tensors(returned) -> list[Tensor]:
+    return [each for _, each in leaves(returned, "returned")[0] if isinstance(each, Tensor)]
+
+
 def history_of(returned) -> list[Tensor]:
     """The results that are part of a graph which no backward pass of the trace has used up."""
     found = []
-    for _, value in leaves(returned, "returned")[0]:
-        if isinstance(value, Tensor) and is_inside(value) and real("_requires_grad", value):
+    for value in _tensors(returned):
+        if is_inside(value) and real("_requires_grad", value):
             if not is_freed(value) and all(value is not each for each in found):
                 found.append(value)
     return found

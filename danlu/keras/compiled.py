@@ -50,6 +50,10 @@ def _validation_function(net, loss_fn):
     return step
 
 
+def _nothing() -> None:
+    """What copies and files keep of a compiled step."""
+
+
 def may_be_compiled(runner) -> bool:
     """Whether a runner's step is the one that this module knows, on whole batches on the CPU."""
     accelerator = runner.accelerator
@@ -80,6 +84,9 @@ class CompiledStep:
             function = _validation_function(runner.net, runner.loss_fn)
         self.function = Compiled(function, name=f"the {runner.stage} step", warns=mode is True)
         self._waits = AFTER if mode == "auto" else 0
+
+    def __reduce__(self):
+        return _nothing, ()  # a copy of the model makes a step of its own network
 
     @staticmethod
     def parts_of(runner) -> tuple:
@@ -112,9 +119,10 @@ class CompiledStep:
             taken = batches.take(_AT_ONCE)
             if taken is None:
                 return
-            found = self._run(*taken)
+            tensors, order, indices = taken
+            found = self._run(tensors, order)
             if found is None:
-                batches.give_back(taken[1])
+                batches.give_back(indices)
                 return
             yield found
 
@@ -140,7 +148,7 @@ class CompiledStep:
 def describe(steps) -> str:
     """How the steps of a fit ran, in a few words; empty for steps that no one asked to compile."""
     said = []
-    for step in steps:
+    for step in filter(None, steps):
         function = step.function
         if function.refusals:
             said.append(f"{function._name} ran eagerly: {function.refusals[-1]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import pytest
@@ -166,6 +167,20 @@ def test_true_warns_where_it_cannot():
 
     with pytest.warns(CompileWarning, match=r"the train step runs eagerly.*test_keras_compile\.py"):
         trained(True, net=Reader, epochs=1)
+
+
+def test_a_copy_trains_its_own_network():
+    model, _ = trained(True)
+    before = {name: value.clone() for name, value in model.net.state_dict().items()}
+    other = copy.deepcopy(model)
+    x = danlu.randn(40, 3)
+    other.fit(
+        (x, (x[:, :1] > 0).float()), epochs=2, ckpt_path=None, plot=False, quiet=True,
+        monitor="train_loss", compile=True,
+    )  # fmt: skip
+    assert "ran compiled" in other.compiled
+    assert all(danlu.equal(value, before[name]) for name, value in model.net.state_dict().items())
+    assert not all(danlu.equal(v, before[name]) for name, v in other.net.state_dict().items())
 
 
 def test_other_modes_are_refused():

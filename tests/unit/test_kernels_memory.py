@@ -48,9 +48,12 @@ def test_freed_memory_is_handed_out_again():
     "size", [65535, 65536, 65537, 73728, 73729, 131072, 131073, 1000003, 5 * MIB, 2 * MIB + 1]
 )
 def test_blocks_are_aligned_and_little_is_wasted(size):
-    before = memory.statistics().allocated
-    array = np.empty(size, np.uint8)
-    taken = memory.statistics().allocated - before
+    arrays, found = [], []
+    for _ in range(3):  # what else the process allocates meanwhile does not come three times
+        before = memory.statistics().allocated
+        arrays.append(np.empty(size, np.uint8))
+        found.append(memory.statistics().allocated - before)
+    array, taken = arrays[-1], min(found)
     if size < 65536:
         assert taken == 0
         return

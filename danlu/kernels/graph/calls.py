@@ -1,9 +1,9 @@
 """Calls out: functions without a graph of their own run between the loops, on arrays in memory.
 
 What such a function returns is stated (`library.states`), or found by calling it once, while tracing,
-on zeros that may not be written to: functions that change their arguments are found out. A
-function whose result has another shape or dtype in earnest gives up the launch, and NumPy runs the
-whole kernel.
+on zeros (on ones where it refuses those) that may not be written to: functions that change their
+arguments are found out. A function whose result has another shape or dtype in earnest gives up the
+launch, and NumPy runs the whole kernel.
 """
 
 from __future__ import annotations
@@ -244,6 +244,13 @@ def _identity(sample):
     return _read_only(made.copy())
 
 
+def _one(sample):
+    """What integers can be divided by."""
+    if not isinstance(sample, np.ndarray):
+        return type(sample)(1)
+    return _read_only(np.ones_like(sample))
+
+
 def _looked_at(array, samples) -> list[int]:
     """The numbers of the operands whose memory a result looks at."""
     return [
@@ -256,11 +263,12 @@ def _tried(function, name, args, kwargs, samples):
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            try:
-                return function(*filled(args, samples), **filled(kwargs, samples))
-            except (np.linalg.LinAlgError, RuntimeError):
-                samples[:] = [_identity(each) for each in samples]
-                return function(*filled(args, samples), **filled(kwargs, samples))
+            for others in (_identity, _one):
+                try:
+                    return function(*filled(args, samples), **filled(kwargs, samples))
+                except (np.linalg.LinAlgError, RuntimeError):
+                    samples[:] = [others(each) for each in samples]
+            return function(*filled(args, samples), **filled(kwargs, samples))
         except Exception as error:
             # NumPy says it again, if it is not for the zeros
             raise Unsupported(f"{name}, which fails on zeros ({error})") from error

@@ -14,17 +14,23 @@ from danlu.kernels.graph.nodes import number_of
 from danlu.kernels.graph.operations import combine, identity, load_type, value_type, write
 from danlu.kernels.graph.program import ROW_BLOCK, Program
 
-__all__ = ["text"]
+__all__ = ["Writer", "text"]
 
 _GEOMETRY, _SCRATCH, _POINTERS = 0, 1, 2
 
 
 def text(program: Program, target: Target) -> str:
     """The IR of a program."""
-    return _Writer(program, target).run()
+    if program.short:
+        from danlu.kernels.graph.short_rows import ShortRowsWriter
+
+        return ShortRowsWriter(program, target).run()
+    return Writer(program, target).run()
 
 
-class _Writer(MemoryWriter):
+class Writer(MemoryWriter):
+    """Writes the task of a program."""
+
     def __init__(self, program: Program, target: Target):
         f = Function.task()
         super().__init__(f, program, target)
@@ -88,12 +94,15 @@ class _Writer(MemoryWriter):
             parts = self.known["parts",]
             self._row(self.index / parts, (self.index % parts) * chunk)
         else:
-            start = self.index * chunk
-            rows = self._row_count()
-            with f.loop(start, f.minimum(start + chunk, rows)) as loop:
-                self._row_or_block(loop.index)
+            self._rows_of_task()
         f.ret()
         return Module(f).text()
+
+    def _rows_of_task(self):
+        f, chunk = self.f, self.known["chunk",]
+        start = self.index * chunk
+        with f.loop(start, f.minimum(start + chunk, self._row_count())) as loop:
+            self._row_or_block(loop.index)
 
     def _row_count(self):
         if self.program.lane == "column":

@@ -12,7 +12,7 @@ import numpy as np
 
 from danlu.kernels.graph.fuse import COSTS, FEW_ROWS, LARGE, Nest, cost
 from danlu.kernels.graph.nodes import Leaf, Node, dtype_name, number_of
-from danlu.kernels.graph.program import ROW_BLOCK, Access, Op, Program, Sum
+from danlu.kernels.graph.program import ROW_BLOCK, TURNED, Access, Op, Program, Sum
 
 __all__ = ["Laid", "Sums", "lay_out"]
 
@@ -23,6 +23,12 @@ MOST_TASKS = 64
 MOST_SUMS = 16  # tasks of nests whose sums are added up over tasks at the end
 # Columns below which vectors of rows are better filled, where no array is dense along either.
 SHORT_ROW = 32
+# additions in the code of all columns of a row: 24 exponentials compile in 70 ms
+WRITTEN_OUT = 512
+# elements below which a program for this length of rows alone is not worth its compilation
+OWN_PROGRAM = 1 << 13
+# bytes of a row that vectors along it fill well: where nothing is reduced, they do as much
+LINES = 128
 # bytes that unmasked vectors may touch behind the last kept value of a row
 PADDING = 512
 # additions from which on a value that a later pass needs is kept instead of computed again
@@ -107,8 +113,9 @@ class _Layout:
         self.extents = [self._extent(axes) for axes in self.rows]
         self.lengths = [self._extent(axes) for axes in self.columns]
         self.split = self._splits()
-        self.lane = self._lane()
         self.levels = self._levels()
+        self.short = self._short()
+        self.lane = "row" if self.short else self._lane()
         ops = self._ops()
         sums = self._sums()
         stores = enumerate(self.writes, len(self.reads))
@@ -116,7 +123,7 @@ class _Layout:
             self.lane, self.split, len(self.rows), len(self.columns),
             tuple(self._access(walk, n < len(self.reads)) for n, walk in enumerate(self.walks)), ops,
             tuple((self.number[node], access) for access, (node, _) in stores),
-            tuple(sums.values()), _kept(ops), len(self.slots),
+            tuple(sums.values()), () if self.short else _kept(ops), len(self.slots), self.short,
         )  # fmt: skip
         count, chunk, parts = self._tasks(bool(sums))
         described = {node: self._described(each, count) for node, each in sums.items()}
@@ -253,6 +260,28 @@ class _Layout:
             return "split" in self.nest.kinds.values()
         return prod(self.extents) < FEW_ROWS and prod(self.domain) > LARGE
 
+    def _short(self) -> int:
+        """How many columns there are, where blocks of short rows are transposed; else 0."""
+        if self.split or self.put_axes or len(self.rows) != 1 or len(self.columns) != 1:
+            return 0
+        width = self.lengths[0]
+        if not 1 < width <= SHORT_ROW or width * self.extents[0] < OWN_PROGRAM:
+            return 0
+        inside = [node for node in self.nodes if self.levels[node][1]]
+        longest = width * max((node.dtype.itemsize for node in inside), default=0)
+        if longest >= LINES and "row" not in self.nest.kinds.values():
+            return 0
+        turns = any(map(self._turns, self.walks))
+        return width if turns and sum(map(cost, inside)) * width <= WRITTEN_OUT else 0
+
+    def _turns(self, walk) -> bool:
+        """Whether rows of an array lie one after the other, dense along their columns."""
+        row, column = self.rows[0][-1], self.columns[0][-1]
+        return (
+            walk.pointer >= 0 and walk.axis is None and walk.dtype.itemsize >= 4
+            and walk.strides[column] == 1 and walk.strides[row] >= self.lengths[0]
+        )  # fmt: skip
+
     def _lane(self) -> str:
         """Along which loop vectors lie: where more arrays are dense."""
         if not self.rows or self.split or self.put_axes or not self.columns[-1]:
@@ -279,6 +308,8 @@ class _Layout:
         stride = walk.strides[vector[-1]] if vector else 0
         if self.lane == "tile" and is_read and self._crosses(walk):
             stride = 3
+        elif self.short and self._turns(walk):
+            stride = TURNED
         elif stride not in (0, 1):
             stride = 2
         return Access(

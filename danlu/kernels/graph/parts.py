@@ -43,7 +43,7 @@ def sum_of_parts(graph: Graph, node: Node, x: Node, y: Node) -> Node | None:
             pieces[-1] = pieces[-1][0] + end - begin, None
         else:
             pieces.append((end - begin, value))
-    own, parts = len(graph.nodes), []
+    own, parts = -len(graph.nodes), []  # traced concatenations count upwards
     for number, (length, value) in enumerate(pieces):
         shape = (*x.shape[:axis], length, *x.shape[axis + 1 :])
         value = _zero_part(graph, node.dtype, shape) if value is None else value

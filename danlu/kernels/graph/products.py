@@ -52,7 +52,7 @@ def _product(graph, a, b):
         return _over_rows(graph, a, b)
     if rows < MANY:
         return None
-    if depth <= SHORT and a.op == "leaf" == b.op:
+    if depth <= SHORT and a.op == "leaf" == b.op and not (columns == 1 and _has_short_rows(a)):
         terms = [
             graph.map("multiply", a.dtype, _slice(graph, a, n, -1), _slice(graph, b, n, 0))
             for n in range(depth)
@@ -73,7 +73,7 @@ def _over_rows(graph, a, b):
     if turned is None:
         return None
     rows, columns = a.shape[0], b.shape[1]
-    if rows * columns <= SHORT:
+    if rows * columns <= SHORT and not (columns == 1 and _has_short_rows(turned)):
         left, right = _columns(graph, turned), _columns(graph, b)
         if left is not None and right is not None:
             sums = [
@@ -85,6 +85,16 @@ def _over_rows(graph, a, b):
         return None
     total = _sum(graph, graph.map("multiply", a.dtype, turned, b), 0)
     return _reshaped(graph, total, (rows, columns))
+
+
+def _has_short_rows(leaf):
+    """Whether rows follow each other in memory: loops over them read whole vectors (`short_rows`),
+    loops over single columns would read element by element."""
+    return (
+        leaf.op == "leaf"
+        and 1 < leaf.shape[-1] <= abs(leaf.info.strides[-2])
+        and (leaf.info.strides[-1] == 1)
+    )
 
 
 def _turned(graph, a):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["ROW_BLOCK", "Access", "Op", "Program", "Sum"]
+__all__ = ["ROW_BLOCK", "TURNED", "Access", "Op", "Program", "Sum"]
 
 # rows that are computed together where arrays are dense along them: a cache line of float32
 ROW_BLOCK = 16
+# the `lane` of an access whose short rows are transposed
+TURNED = 4
 
 
 class Access(NamedTuple):
@@ -24,7 +26,7 @@ class Access(NamedTuple):
         dtype: of its elements in memory.
         rows, columns: whether it moves along each loop.
         lane: its stride along the lanes: 0, 1, or 2 for any other number; 3 where tiles of it are
-            transposed, since it is dense along the rows.
+            transposed, since it is dense along the rows; TURNED where blocks of short rows are.
     """
 
     pointer: int
@@ -85,6 +87,7 @@ class Program(NamedTuple):
         sums: what goes into the arrays of sums.
         kept: ops whose values are kept for later passes in scratch memory.
         pointers: how many address arguments there are, after geometry and scratch.
+        short: the number of columns, where the code of each is written out; else 0.
     """
 
     lane: str
@@ -97,6 +100,7 @@ class Program(NamedTuple):
     sums: tuple[Sum, ...]
     kept: tuple[int, ...]
     pointers: int
+    short: int = 0
 
     def passes(self) -> int:
         """How many passes over the columns of a row there are."""

@@ -98,8 +98,10 @@ def is_native(call, node: Node) -> bool:
     if call.function in (gather_rows, sum_rows, with_part):
         return len(node.args) == 2
     if call.function is operator.getitem and len(node.args) == 2:
-        index = node.args[1]
-        whole = call.args[1] in (Operand(1, False), (Operand(1, False),))
+        index, key = node.args[1], call.args[1]
+        if type(key) is tuple and len(key) == 1:
+            (key,) = key
+        whole = type(key) is Operand and key == Operand(1, False)
         return whole and bool(node.args[0].shape and index.shape) and index.dtype.kind in "iu"
     return False
 

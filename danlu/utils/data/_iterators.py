@@ -146,9 +146,9 @@ class GatheringIterator(SerialIterator):
         """The rows of the next batches, as many as have the size of the first of them.
 
         Returns:
-            (tensors, an array [batches, rows of a batch]), or None where there is nothing to take
-            or the sampler says something else than row numbers. A batch of another size, and what
-            `give_back` returned, comes with the next call or with `next`.
+            (tensors, their rows as an array [batches, rows of a batch], what `give_back` takes to
+            undo the call), or None where there is nothing to take or the sampler says something
+            else than row numbers. A batch of another size comes with the next call or with `next`.
         """
         if self._ahead is not None:
             return None
@@ -166,7 +166,8 @@ class GatheringIterator(SerialIterator):
             taken.append(indices)
         if not taken:
             return None
-        return self._gather.tensors, self._gather.rows(np.array(taken, dtype=np.int64))
+        rows = self._gather.rows(np.array(taken, dtype=np.int64))
+        return self._gather.tensors, rows, taken
 
     def give_back(self, batches) -> None:
         """Put indices of batches in front of those to come."""
