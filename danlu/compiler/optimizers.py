@@ -261,14 +261,20 @@ class _Step:
             raise Unsupported(f"{kind.__name__}, which has a step of its own")
         kept = self.symbols.name(own, "step")
         self.guards.append(f"{self.name}.__dict__.get('step') is {kept}")
-        tables = [f"{self.name}.{each}" for each in _HOOKS]
-        for table in (hooks._global_step_pre_hooks, hooks._global_step_post_hooks):
-            tables.append(self.symbols.name(table, "hooks"))
-            if table:
-                raise Unsupported("hooks on optimizers")
-        if any(getattr(optimizer, each) for each in _HOOKS):
-            raise Unsupported("hooks on an optimizer")
-        self.guards.append(f"not ({' or '.join(tables)})")
+        self._guard_hooks()
+
+    def _guard_hooks(self) -> None:
+        """The hooks, which the trace runs around the step, stay those that they are."""
+        own = [(f"{self.name}.{each}", getattr(self.optimizer, each)) for each in _HOOKS]
+        tables = own + [
+            (self.symbols.name(table, "hooks"), table)
+            for table in (hooks._global_step_pre_hooks, hooks._global_step_post_hooks)
+        ]
+        if not any(table for _, table in tables):
+            self.guards.append(f"not ({' or '.join(text for text, _ in tables)})")
+        for text, table in tables if any(table for _, table in tables) else ():
+            kept = self.symbols.name([*table.values()], "hooks")
+            self.guards.append(f"[*{text}.values()] == {kept}")
 
     def _guard_members(self, text: str, group: dict) -> None:
         name, params = self.symbols.name(group, "group"), group["params"]

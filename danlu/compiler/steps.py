@@ -32,13 +32,19 @@ def steps_in_trace(session: Session) -> Iterator[None]:
             return False
         if args or any(each is not None for each in kwargs.values()):
             raise Unsupported(f"{type(optimizer).__name__}.step with a closure")
-        if _has_hooks(optimizer):
-            raise Unsupported("hooks on the step of an optimizer")
+        before, after = _hooks_of(optimizer)
+        for hook in before:
+            if hook(optimizer, (optimizer,), {}) is not None:
+                raise Unsupported("a hook that replaces the arguments of a step")
         try:
             with unwatched():
                 inline(optimizer, session)
         except Unsupported:
+            if before or after:
+                raise Unsupported("hooks on the step of an optimizer") from None
             session.host_call(type(optimizer).step, (optimizer,), {}, moves_tensors=True)
+        for hook in after:
+            hook(optimizer, (optimizer,), {})
         return True
 
     replaced = [
@@ -68,11 +74,13 @@ def _family(cls) -> list[type]:
     return list(dict.fromkeys(found))
 
 
-def _has_hooks(optimizer) -> bool:
-    return any((
-        optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks,
-        optimizers._global_step_pre_hooks, optimizers._global_step_post_hooks,
-    ))  # fmt: skip
+def _hooks_of(optimizer) -> tuple[list, list]:
+    """The hooks before and after a step, in the order in which it calls them."""
+    before, after = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
+    return (
+        [*optimizers._global_step_pre_hooks.values(), *before.values()],
+        [*after.values(), *optimizers._global_step_post_hooks.values()],
+    )
 
 
 def _host_call(session, method, moves_tensors):

@@ -305,3 +305,40 @@ def test_a_trace_within_a_profile_leaves_it_running():
     sorted([3, 1, 2])
     profile.disable()
     assert any("sorted" in name for _, _, name in pstats.Stats(profile).stats)
+
+
+def test_hooks_of_optimizers_are_part_of_the_step():
+    def trained(transform):
+        net = network()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+        seen = []
+
+        def halve(optimizer, args, kwargs):
+            for p in net.parameters():
+                p.grad.mul_(0.5)
+
+        def clamp(optimizer, args, kwargs):
+            with torch.no_grad():
+                net[0].bias.clamp_(-0.1, 0.1)
+
+        optimizer.register_step_pre_hook(halve)
+        optimizer.register_step_post_hook(clamp)
+
+        @transform
+        def step(x):
+            optimizer.zero_grad()
+            loss = net(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        torch.manual_seed(1)
+        for _ in range(6):
+            seen.append(step(torch.randn(4, 3)).item())
+        return seen, step, net.state_dict()
+
+    expected, _, state = trained(lambda step: step)
+    found, step, other = trained(torch.compile)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert all(torch.allclose(state[name], other[name], atol=1e-6) for name in state)
+    assert stats(step).compiled_calls >= 3 and not stats(step).refusals

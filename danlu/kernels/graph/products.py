@@ -73,7 +73,8 @@ def _over_rows(graph, a, b):
     if turned is None:
         return None
     rows, columns = a.shape[0], b.shape[1]
-    if rows * columns <= SHORT and not (columns == 1 and _has_short_rows(turned)):
+    as_rows = min(rows, columns) == 1 and (_has_short_rows(turned) or _has_short_rows(b))
+    if rows * columns <= SHORT and not as_rows:
         left, right = _columns(graph, turned), _columns(graph, b)
         if left is not None and right is not None:
             sums = [
