@@ -68,8 +68,9 @@ def compile(
         )
     if disable or isinstance(model, Compiled):
         return model
-    from danlu.compiler import steps, verify, watch  # noqa: F401 - 20 ms, here and not in a call
-    from danlu.kernels.graph import plan, single  # noqa: F401
+    # 20 ms, here and not in a call
+    from danlu.compiler import differentiable, operators, steps, verify, watch  # noqa: F401
+    from danlu.kernels.graph import functions, plan, single  # noqa: F401
     from danlu.nn.modules.module import Module
 
     if isinstance(model, Module):

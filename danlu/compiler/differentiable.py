@@ -76,9 +76,10 @@ class Differentiated:
         wanted: the tensors from outside that get gradients, as the overlay knows them.
         places: per tensor the number of the gradient among the results, or None.
         shapes: (shape, dtype) of the results that are differentiated.
-        launch: runs the later part of the graph, on arguments (`given`) and results (`saved`) of
-            the earlier and on the gradients of the results; made by `try_out`, which sees how the
-            results lie in memory.
+        back_end: what runs the later part of the graph, on arguments (`given`) and results
+            (`saved`) of the earlier and on the gradients of the results; made by `try_out`, which
+            sees how the results lie in memory.
+        launch: its function.
     """
 
     def __init__(self, session: Session, returned, roots, wanted, gradients, tangents):
@@ -92,6 +93,7 @@ class Differentiated:
         self.part: Any = Later(session.graph, nodes, tangents)
         del session.arguments[tangents[0] :], session.sources[tangents[0] :]
         self.launch: Any = None
+        self.back_end: Any = None
         self.given: list[int] = []
         self.saved: list[int] = []
 
@@ -159,15 +161,19 @@ class Differentiated:
         if self.launch is None:
             # results lie in memory as the loops that make them walk, the same in every launch
             graph, results = self.part.graph(given[len(self.given) :])
-            self.launch = executable(graph, results, [*given, *tangents]).launch
+            self.back_end = executable(graph, results, [*given, *tangents])
+            self.launch = self.back_end.launch
             self.part = None  # it holds the arrays of the call that was traced
-        gradients = self.launch(*given, *tangents)
+        with self.back_end.poisoned():
+            gradients = self.launch(*given, *tangents)
         return tangents, [None if place is None else gradients[place] for place in self.places]
 
     def eager(self, returned, tangents) -> list | None:
         """The same gradients from the graph of an eager call, which stays; None where it gives
         none."""
         tensors = _tensors(returned)
+        if max(self._numbers) >= len(tensors):
+            return None
         results = [tensors[number] for number in self._numbers]
         if any(each._edge is None for each in results):
             return None

@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 import weakref
+from types import FrameType
 from typing import Any
 
 from danlu.compiler import overlay
@@ -213,7 +214,8 @@ class Compiled:
 
 def _depth() -> int:
     """How far up the code is that is not danlu's, for warnings to point at."""
-    frame, depth = sys._getframe(1), 1
+    frame: FrameType | None = sys._getframe(1)
+    depth = 1
     while frame is not None and frame.f_globals.get("__name__", "").startswith("danlu."):
         frame, depth = frame.f_back, depth + 1
     return depth

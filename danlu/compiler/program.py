@@ -68,17 +68,29 @@ class Program:
         outputs: the number of the result per tensor that is returned; None for those from outside.
     """
 
-    def __init__(self, functions: dict, source: str, session: Session, back_end, grads, outputs,
-                 derivative):  # fmt: skip
-        self.run, self.holds = functions["run"], functions["holds"]
-        self.stands = functions["stands"]
-        self.arguments, self.settle = functions["arguments"], functions["settle"]
-        self.source, self.back_end, self.grads, self.outputs = source, back_end, grads, outputs
+    def __init__(self, texts: dict[str, str], scope: dict, session: Session, back_end, grads,
+                 outputs, derivative):  # fmt: skip
+        self._texts, self._scope = texts, scope
+        self.back_end, self.grads, self.outputs = back_end, grads, outputs
         self.sources, self.symbols = session.sources, session.symbols
         self.written = sorted({leaf.info.slot.number for leaf in session.graph.writes})
         self.generators = generators_of(session.graph)
         self.calls_host = bool(session.host_calls)
         self.derivative = derivative
+
+    def __getattr__(self, name):
+        """A function of the text: compiled when first asked for, half a millisecond each."""
+        text = self.__dict__.get("_texts", {}).get(name)
+        if text is None:
+            raise AttributeError(name)
+        exec(text, self._scope)
+        made = self.__dict__[name] = self._scope[name]
+        return made
+
+    @property
+    def source(self) -> str:
+        """The text of the functions."""
+        return "".join(self._texts.values())
 
     @cached_property
     def _functions(self):
@@ -412,10 +424,9 @@ class _Assembler:
             "arguments(args, kwargs)": [*self.lines, *prepare, f"return [{given}]"],
             "settle(n)": [*[f"{each} * n" for each in written], *cleared, "return"],
         }  # fmt: skip
-        source = "".join(_function(head, lines) for head, lines in functions.items())
-        scope: dict = {**names, "__name__": __name__}
-        exec(source, scope)
-        return Program(scope, source, session, back_end, self.grads, self.outputs, differentiated)
+        texts = {head.partition("(")[0]: _function(head, each) for head, each in functions.items()}
+        scope = {**names, "__name__": __name__}
+        return Program(texts, scope, session, back_end, self.grads, self.outputs, differentiated)
 
 
 def _root(array):

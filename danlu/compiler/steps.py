@@ -47,7 +47,7 @@ def steps_in_trace(session: Session) -> Iterator[None]:
             hook(optimizer, (optimizer,), {})
         return True
 
-    replaced = [
+    replaced: list[tuple[type, str, bool | None]] = [
         (cls, "step", False)
         for cls in (*_family(LRScheduler), *_family(ReduceLROnPlateau))
         if "step" in vars(cls)

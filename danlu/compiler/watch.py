@@ -40,81 +40,8 @@ from danlu.tensor import Tensor
 
 __all__ = ["Observer", "Refused", "unwatched"]
 
-_PURE_BUILTINS = frozenset(map(id, (
-    abs, all, any, ascii, bin, callable, chr, delattr, dir, divmod, format, getattr, hasattr, hash,
-    hex, id, isinstance, issubclass, iter, len, locals, max, min, next, oct, ord, pow, repr, round,
-    setattr, sorted, sum, vars, builtins.__build_class__, builtins.__import__, os.fspath,
-    sys.exc_info, sys.getrecursionlimit, sys.getsizeof, sys.intern,
-)))  # fmt: skip
-_PURE_MODULES = frozenset((
-    "_abc", "_bisect", "_collections", "_functools", "_operator", "_stat", "_string", "_struct",
-    "_typing", "_weakref", "cmath", "danlu", "itertools", "math", "unicodedata",
-))  # fmt: skip
-# types whose methods change nothing, or nothing but what the call has made
-_PURE_TYPES = (
-    int, float, complex, str, bytes, tuple, frozenset, range, slice, memoryview, GeneratorType,
-    MappingProxyType, re.Pattern, re.Match, np.generic, np.dtype, Tensor, super, property,
-)  # fmt: skip
-_MUTABLE_TYPES = (list, dict, set, bytearray, deque)
-_READING = frozenset((
-    "copy", "count", "difference", "fromkeys", "get", "index", "intersection", "isdisjoint",
-    "issubset", "issuperset", "items", "keys", "symmetric_difference", "union", "values",
-    "__contains__", "__getitem__", "__iter__", "__len__", "__reduce__", "__reduce_ex__",
-    "__reversed__", "__sizeof__",
-))  # fmt: skip
-# what a class may be asked, its constructors included
-_PURE_OF_CLASSES = frozenset((
-    "__new__", "__init_subclass__", "__subclasses__", "__subclasshook__", "__class_getitem__", "mro",
-    "__instancecheck__", "__subclasscheck__", "from_bytes", "fromhex", "fromkeys", "maketrans",
-))  # fmt: skip
-# parts of the standard library that look after themselves
-_TRUSTED_STDLIB = frozenset((
-    "__future__", "_collections_abc", "_weakrefset", "abc", "collections", "contextlib", "copy",
-    "copyreg", "dataclasses", "enum", "fractions", "functools", "genericpath", "heapq", "inspect",
-    "keyword", "numbers", "operator", "posixpath", "re", "reprlib", "sre_compile", "sre_parse",
-    "statistics", "string", "textwrap", "types", "typing", "weakref",
-))  # fmt: skip
-_REFUSED_STDLIB = frozenset((
-    "asyncio", "concurrent", "multiprocessing", "queue", "socket", "subprocess", "tempfile",
-    "threading",
-))  # fmt: skip
-# parts of danlu that read or write files, or keep what they are given
-_EFFECTFUL = ("serialization/", "utils/data/", "utils/tensorboard/")
-_PURE_NUMPY = frozenset((
-    "broadcast_shapes", "isscalar", "issubclass_", "issubdtype", "ndim", "prod",
-    "_ndim_dispatcher", "_prod_dispatcher",
-))  # fmt: skip
-
 _GENERATES = 0x20 | 0x80 | 0x200  # flags of generators, coroutines, asynchronous generators
 _RESUME = dis.opmap.get("RESUME")
-
-
-_DANLU = os.path.dirname(danlu.__file__) + os.sep
-_NUMPY = os.path.dirname(np.__file__) + os.sep
-_STDLIB = os.path.dirname(os.__file__) + os.sep
-
-# kinds of code
-_USER, _LIBRARY, _PLAIN, _OWN = "user", "library", "plain", "own"
-
-
-def _kind_of(code: CodeType, module: str) -> str:
-    """Whose code it is, by its file and the name of its module.
-
-    User code is watched, and a library while the user calls it; _OWN code (danlu and NumPy) and
-    _PLAIN code (harmless parts of the standard library) are not.
-    """
-    file = code.co_filename
-    if file.startswith((_DANLU, _NUMPY)):
-        return _OWN
-    if file.startswith("<frozen "):
-        return _PLAIN
-    if file == "<string>" and (not module or module.startswith(("danlu.", "namedtuple_"))):
-        return _LIBRARY  # generated, by whoever calls it
-    if "site-packages" in file or "dist-packages" in file:
-        return _LIBRARY
-    if file.startswith(_STDLIB):
-        return _PLAIN if module.partition(".")[0] in _TRUSTED_STDLIB else _LIBRARY
-    return _USER
 
 
 class _Stop(BaseException):
@@ -479,17 +406,3 @@ class Observer:
             reason = f"the attribute {name} of a {type(place.holder).__name__} is changed"
             return Refused(reason, where or self._state.line_of_change(place, self._ran), False)
         return Refused(f"{place} is changed", self._state.line_of_change(place, self._ran), False)
-
-
-def _is_pure(function) -> bool:
-    """Whether calling a C function changes nothing, and tells nothing that changes."""
-    if id(function) in _PURE_BUILTINS:
-        return True
-    owner, name = getattr(function, "__self__", None), function.__name__
-    if owner is None or isinstance(owner, ModuleType):
-        return (getattr(function, "__module__", None) or "").partition(".")[0] in _PURE_MODULES
-    if isinstance(owner, type):
-        return name in _PURE_OF_CLASSES
-    return isinstance(owner, _PURE_TYPES) or (
-        isinstance(owner, _MUTABLE_TYPES) and name in _READING
-    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from copy import deepcopy
 
 from danlu.nn.modules._hooks import RemovableHandle
@@ -18,7 +19,7 @@ __all__ = [
 _global_step_pre_hooks: OrderedDict = OrderedDict()
 _global_step_post_hooks: OrderedDict = OrderedDict()
 # what a trace of danlu.compile does in the place of a step; whether it did is what it returns
-in_trace = None
+in_trace: Callable | None = None
 
 _HOOK_TABLES = (
     "_optimizer_step_pre_hooks",

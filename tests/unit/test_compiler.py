@@ -311,7 +311,6 @@ def test_hooks_of_optimizers_are_part_of_the_step():
     def trained(transform):
         net = network()
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-        seen = []
 
         def halve(optimizer, args, kwargs):
             for p in net.parameters():
@@ -333,8 +332,7 @@ def test_hooks_of_optimizers_are_part_of_the_step():
             return loss
 
         torch.manual_seed(1)
-        for _ in range(6):
-            seen.append(step(torch.randn(4, 3)).item())
+        seen = [step(torch.randn(4, 3)).item() for _ in range(6)]
         return seen, step, net.state_dict()
 
     expected, _, state = trained(lambda step: step)

@@ -278,7 +278,7 @@ class _Layout:
         """Whether rows of an array lie one after the other, dense along their columns."""
         row, column = self.rows[0][-1], self.columns[0][-1]
         return (
-            walk.pointer >= 0 and walk.axis is None and walk.dtype.itemsize >= 4
+            walk.pointer >= 0 and walk.axis is None
             and walk.strides[column] == 1 and walk.strides[row] >= self.lengths[0]
         )  # fmt: skip
 

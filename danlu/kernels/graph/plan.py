@@ -11,7 +11,8 @@ A launch is a small Python function written for one signature. Its text is the p
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from math import prod
 from typing import Any
@@ -61,6 +62,7 @@ class Plan:
         names: what the text refers to.
         written: numbers of the arguments that are updated in place.
         may_give_up: whether a launch may raise Unsupported, before it has updated anything.
+        dtypes: those of the values that it computes.
     """
 
     def __init__(self, graph: Graph):
@@ -73,6 +75,26 @@ class Plan:
         self.launch: Any = None
         self.written: tuple[int, ...] = ()
         self.may_give_up = False
+
+    @property
+    def dtypes(self) -> set[np.dtype]:
+        return {node.dtype for node in self.graph.nodes}
+
+    @contextmanager
+    def poisoned(self) -> Iterator[None]:
+        """New arrays hold NaN (all bits set): a launch that reads what it has not written shows
+        it."""
+        self.names["empty"] = _poisoned
+        try:
+            yield
+        finally:
+            self.names["empty"] = np.empty
+
+
+def _poisoned(shape, dtype=np.float64) -> np.ndarray:
+    made = np.empty(shape, dtype)
+    made.reshape(-1).view(np.uint8).fill(255)
+    return made
 
 
 def compiled(program: Program) -> launches.Kernel:
@@ -190,6 +212,7 @@ class _Planner:
         self.storage = Storage(graph, arguments)
         self.names = self.storage.names
         self.names.update(threads=pool.MAX_THREADS, fresh=fresh, settled=settled, in_order=in_order)
+        self.names["__name__"] = f"{__name__}.launch"  # whose NumPy warnings danlu filters
         self.memory = self.storage.memory
         self.combinations = 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from danlu.kernels.codegen.function import Function, Value
 from danlu.kernels.codegen.target import Target
-from danlu.kernels.codegen.types import Type
+from danlu.kernels.codegen.types import I32, Type
 from danlu.kernels.generated.matmul_packing import transposed
 from danlu.kernels.graph.emit import Writer
 from danlu.kernels.graph.operations import (
@@ -146,30 +146,40 @@ def load_columns(
     """The columns of as many rows as a vector has lanes, each `width` elements, `stride` apart.
 
     Squares are transposed; the last one overlaps the one before it. A row that is shorter than a
-    vector is read with what follows it; the last rows with what is before them.
+    vector is read with what follows it; the last rows with what is before them. Bytes and halves
+    are turned as whole words: wider ones take one instruction a row, interleaved bytes many.
     """
     vector, columns = type.vector(lanes), []
+
+    def line(row, start=0):
+        found = f.load(rows, vector, row * stride + start)
+        return f.convert(found, I32, signed=False) if type.bytes < I32.bytes else found
+
+    def turned(lines):
+        if type.bytes < I32.bytes:
+            return [f.convert(each, type) for each in transposed(f, lines)]
+        return transposed(f, lines)
+
     if width < lanes:
         lines = []
         for row in range(lanes):
-            start = row * stride
             if (lanes - 1 - row) * width >= lanes - width:
-                lines.append(f.load(rows, vector, start))
+                lines.append(line(row))
             else:
-                line = f.load(rows, vector, start + (width - lanes))
                 order = [*range(lanes - width, lanes), *([lanes - 1] * (lanes - width))]
-                lines.append(f.shuffle(line, None, order))
-        return transposed(f, lines)[:width]
+                lines.append(f.shuffle(line(row, width - lanes), None, order))
+        return turned(lines)[:width]
     for first in range(0, width, lanes):
         start = min(first, width - lanes)
-        lines = [f.load(rows, vector, row * stride + start) for row in range(lanes)]
-        columns += transposed(f, lines)[first - start :]
+        columns += turned([line(row, start) for row in range(lanes)])[first - start :]
     return columns
 
 
 def store_columns(f: Function, columns: list[Value], rows: Value, stride: Value) -> None:
     """Write columns as rows; the opposite of `load_columns`."""
-    width, lanes = len(columns), columns[0].type.lanes
+    type, width, lanes = columns[0].type, len(columns), columns[0].type.lanes
+    if type.bytes < I32.bytes:
+        columns = [f.convert(each, I32, signed=False) for each in columns]
     for first in range(0, width, lanes):
         start, left = first, min(lanes, width - first)
         if first and left.bit_count() > 1:  # a square more is cheaper than pieces of its rows
@@ -178,6 +188,7 @@ def store_columns(f: Function, columns: list[Value], rows: Value, stride: Value)
         square += square[:1] * (lanes - left)
         for row, line in enumerate(transposed(f, square)):
             place, done = row * stride + start, 0
+            line = f.convert(line, type.element()) if type.bytes < I32.bytes else line
             for piece in (1 << bit for bit in reversed(range(left.bit_length()))):
                 if left & piece == 0:
                     continue

@@ -8,7 +8,8 @@ planned with the text, results are made by the function itself.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import prod
 
 import numpy as np
@@ -36,11 +37,13 @@ class Single:
             arguments are of the shapes, strides and dtypes that the code was made for.
         written: numbers of the arguments that are updated in place.
         code: size and times of the machine code.
+        dtypes: those of the values that it computes.
     """
 
     def __init__(self, graph: Graph, results: list[Node], arguments, code, early):
         self.written = tuple({leaf.info.slot.number for leaf in graph.writes})
         self.code = code
+        self.dtypes = {node.dtype for node in graph.nodes}
         self._early = early
         self._specs = [single_epoch.Spec.of(each) for each in arguments]
         self._results = [(node.shape, node.dtype) for node in results]
@@ -99,6 +102,14 @@ class Single:
             self.code, self._specs, self._arrays, self._early, self._results, self._scratch,
             arguments, gathered, order, scalars, collected,
         )  # fmt: skip
+
+    @contextmanager
+    def poisoned(self) -> Iterator[None]:
+        """The scratch block holds NaN (all bits set): a launch that reads what it has not written
+        shows it."""
+        _, _, block, _ = self._call.__self__.kept
+        block.fill(255)
+        yield
 
     def _calling(self):
         call, early = self._call, self._early.arrays
