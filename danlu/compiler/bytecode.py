@@ -6,7 +6,7 @@ import dis
 import sys
 from types import CodeType
 
-__all__ = ["Names", "names_of"]
+__all__ = ["Names", "line_of_change", "names_of"]
 
 _GLOBAL_READS = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"))
 _ATTRIBUTE_READS = frozenset(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"))
@@ -20,9 +20,25 @@ _WRITES = {
 _BY_NAME = frozenset(("getattr", "setattr", "delattr", "hasattr"))
 # what takes the arguments of a call off the stack
 _CALLS = frozenset(("PRECALL",) if "PRECALL" in dis.opmap else ("CALL", "CALL_FUNCTION"))
+# code with one of these goes on after an exception; the latter is 3.10's
+_CATCHES = frozenset(("CHECK_EXC_MATCH", "SETUP_FINALLY"))
+# names by which a function reaches attributes that it does not name
+_ANY_NAME = frozenset((
+    "vars", "dir", "attrgetter", "__dict__", "__getattribute__", "__setattr__", "__delattr__",
+    "asdict", "astuple", "getmembers", "format", "format_map",
+))  # fmt: skip
+# functions that make text of an object, with its attributes in it
+_TEXT = frozenset(("repr", "str", "ascii", "format"))
+# functions of C that call what they are given, where no profiler sees it
+_APPLIES = frozenset((
+    "accumulate", "filter", "iter", "map", "max", "min", "reduce", "sort", "sorted", "starmap",
+))  # fmt: skip
+_SETTERS = frozenset(("setattr", "delattr", "__setattr__", "__delattr__"))
 _SHUFFLES = ("SWAP", "COPY", "ROT_", "DUP_")
 # From 3.11 on, the lowest bit of LOAD_GLOBAL's argument tells that the global is called at once.
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
+# From 3.12 on, that of LOAD_ATTR's does; before, a method has an instruction of its own.
+_METHODS_ARE_ATTRIBUTES = sys.version_info >= (3, 12)
 _TELLS_CALLS = sys.version_info >= (3, 11)
 
 
@@ -33,15 +49,21 @@ class Names:
         globals: name -> line of the first read or write.
         handed_on: those read for something else than to be called at once, as far as that shows.
         attributes: name -> line of the first read or write.
+        held: those read for something else than to be called at once.
+        applies: whether it has functions called by functions written in C.
         asked: those that may be absent: written, or given to `getattr` and the like.
         computed: whether attributes are reached by names that the code computes.
+        catches: whether the code goes on after an exception.
+        formats: whether it makes text of objects, or compares them.
+        imports: (level, name) of the modules that it imports.
         stored: what is written: ("global" | "attribute" | "variable", name) -> line.
         loaded: every name -> the lines on which it is read.
         changing: the lines on which items are written, or something is updated by an operator.
     """
 
     __slots__ = (
-        "asked", "attributes", "changing", "computed", "globals", "handed_on", "loaded", "stored",
+        "applies", "asked", "attributes", "catches", "changing", "computed", "formats", "globals", "handed_on",
+        "held", "imports", "loaded", "stored",
     )  # fmt: skip
 
     def __init__(self, code: CodeType):
@@ -51,14 +73,26 @@ class Names:
         self.stored: dict[tuple[str, str], int] = {}
         self.loaded: dict[str, set[int]] = {}
         self.changing: list[int] = []
+        self.held: set[str] = set()
+        self.imports: set[tuple[int, str]] = set()
+        self.computed = self.catches = self.formats = False
         lines = {offset: line for offset, line in dis.findlinestarts(code) if line is not None}
         line = code.co_firstlineno
         instructions = list(dis.get_instructions(code))
         for instruction in instructions:
             line = lines.get(instruction.offset, line)
             self._note(instruction, line)
+        for level, one, each in zip(instructions, instructions[1:], instructions[2:]):
+            if (one.opname, each.opname) == ("PUSH_EXC_INFO", "POP_TOP"):  # a bare `except:`
+                self.catches = True
+            elif each.opname == "IMPORT_NAME":
+                self.imports.add((level.argval or 0, each.argval))
         self.asked = {name for kind, name in self.stored if kind == "attribute"}
-        self.computed = False
+        mentioned = {*self.globals, *self.attributes}
+        self.computed |= not _ANY_NAME.isdisjoint(mentioned)
+        self.formats |= not _TEXT.isdisjoint(mentioned)
+        self.applies = not _APPLIES.isdisjoint(mentioned)
+        self.catches |= "suppress" in mentioned
         if not _BY_NAME.isdisjoint(self.globals):
             for function, name in _given_names(instructions):
                 if name is None:
@@ -78,6 +112,19 @@ class Names:
                 self.handed_on.setdefault(value, line)
         elif name in _ATTRIBUTE_READS:
             self.attributes.setdefault(value, line)
+            if name == "LOAD_ATTR" and not (_METHODS_ARE_ATTRIBUTES and instruction.arg & 1):
+                self.held.add(value)
+        elif name in _CATCHES:
+            self.catches = True
+        elif name == "MATCH_CLASS":
+            self.computed = True
+            self.attributes.setdefault("__match_args__", line)
+        elif name == "IMPORT_FROM":
+            self.attributes.setdefault(value, line)
+        elif name.startswith(("FORMAT_", "COMPARE_OP")) or instruction.argrepr in ("%", "%="):
+            self.formats = True
+            if instruction.argrepr == "%=":
+                self.changing.append(line)
         elif name in _WRITES:
             kind = _WRITES[name]
             self.stored.setdefault((kind, value), line)
@@ -139,3 +186,26 @@ def names_of(code: CodeType) -> Names:
     if found is None:
         found = _known[id(code)] = (Names(code), code)
     return found[0]
+
+
+def line_of_change(kind: str, label: str | None, codes: list[tuple[CodeType, Names]]) -> str | None:
+    """The line of these code objects that has changed a place, or is likeliest to have.
+
+    Args:
+        kind, label: how bytecode calls the place: see `Names.stored`.
+    """
+    for code, names in codes:
+        line = names.stored.get((kind, label or ""))
+        if line is not None:
+            return f"{code.co_filename}:{line}"
+    for code, names in codes:
+        computed = names.loaded.keys() & _SETTERS
+        if computed and kind in ("attribute", "contents"):
+            return f"{code.co_filename}:{min(names.loaded[computed.pop()])}"
+        line = names.line_of_change(label)
+        if line is not None:
+            return f"{code.co_filename}:{line}"
+    for code, names in codes:
+        if names.changing and kind in ("contents", "module"):
+            return f"{code.co_filename}:{names.changing[0]}"
+    return None

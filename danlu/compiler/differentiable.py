@@ -53,7 +53,7 @@ class CompiledBackward(Node):
                 )
         gradients = [g] if self.outputs == 1 else g
         gradients = [
-            np.zeros(shape, dtype) if each is None else np.ascontiguousarray(each, dtype)
+            np.zeros(shape, dtype) if each is None else np.asarray(each, dtype, order="C")
             for each, (shape, dtype) in zip(gradients, self.part.shapes)
         ]
         found = self.part.launch(*self.saved, *gradients)
@@ -73,7 +73,7 @@ class Differentiated:
     """The derivative of a trace.
 
     Attributes:
-        wanted: the tensors from outside that get gradients, as the overlay knows them.
+        wanted: the tensors from outside that get gradients, until the first run was compared.
         places: per tensor the number of the gradient among the results, or None.
         shapes: (shape, dtype) of the results that are differentiated.
         back_end: what runs the later part of the graph, on arguments (`given`) and results
@@ -140,6 +140,9 @@ class Differentiated:
             name = names[id(tensor)]
             lines.append(f"{name}._edge, {name}._requires_grad = (node, {number}), True")
         assembler.effects += lines
+        # what remains must not hold the tensors and arrays of the call that was traced
+        self.wanted = [known.tensor for known in self.wanted]
+        del self.returned, self.roots
         return text
 
     def try_out(self, arguments, found) -> tuple[list, list]:
@@ -177,7 +180,7 @@ class Differentiated:
         results = [tensors[number] for number in self._numbers]
         if any(each._edge is None for each in results):
             return None
-        edges = [edge_of(known.tensor) for known in self.wanted]
+        edges = [edge_of(tensor) for tensor in self.wanted]
         try:
             found = run_backward([each._edge for each in results], tangents, True, False, edges)
         except RuntimeError:  # what it needs was written to
@@ -195,7 +198,7 @@ def _tensors(returned) -> list[Tensor]:
 
 def history_of(returned) -> list[Tensor]:
     """The results that are part of a graph which no backward pass of the trace has used up."""
-    found = []
+    found: list[Tensor] = []
     for value in _tensors(returned):
         if is_inside(value) and real("_requires_grad", value):
             if not is_freed(value) and all(value is not each for each in found):

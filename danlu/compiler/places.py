@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from danlu.compiler.overlay import real
 from danlu.nn.modules._hooks import HookTable, ModuleHooks
 from danlu.nn.modules._members import epoch
 from danlu.tensor import Tensor
 
 __all__ = [
     "ABSENT", "HOOK_TABLES", "MOST_ELEMENTS", "PRIMITIVES", "Attribute", "CacheSize", "ClassEntry",
-    "Contents", "Enclosed", "ModuleState", "Place", "Variable", "own_attribute", "same",
+    "Contents", "Enclosed", "Entries", "Imported", "ModuleState", "Place", "TensorFlag", "Variable",
+    "own_attribute", "same",
 ]  # fmt: skip
 
 MOST_ELEMENTS = 1000  # of one container that is compared element by element
@@ -193,6 +195,45 @@ class ClassEntry(Variable):
         return self._condition(self.source(entries), name)
 
 
+class Imported(Variable):
+    """A module that the code imports where it runs."""
+
+    __slots__ = ()
+    noun = "the module"
+
+
+class TensorFlag(Place):
+    """Whether a tensor from outside asks for gradients."""
+
+    __slots__ = ()
+    kind, noun = "attribute", "the attribute"
+
+    def read(self):
+        return real(self.key, self.holder)
+
+    def changed(self):
+        return False  # tensors look after themselves in a trace
+
+    def source(self, holder):
+        return f"{holder}.{self.key}"
+
+
+class Entries(Place):
+    """How many entries a dictionary has whose values are nobody's business."""
+
+    __slots__ = ()
+    kind, noun = "contents", "the number of entries of"
+
+    def read(self):
+        return len(self.holder)
+
+    def changed(self):
+        return False  # whoever owns it looks after it in a trace
+
+    def source(self, holder):
+        return f"len({holder})"
+
+
 class Enclosed(Place):
     """A variable of an enclosing function, in its cell."""
 
@@ -240,6 +281,8 @@ class Attribute(Place):
 
     def expression(self, name):
         if self.value is ABSENT:
+            if isinstance(getattr(type(self.holder), self.key, None), MemberDescriptorType):
+                return f"not hasattr({name(self.holder)}, {self.key!r})"
             return f"{self.key!r} not in {name(self.holder)}.__dict__"
         return super().expression(name)
 
@@ -285,6 +328,9 @@ class CacheSize(Place):
     def restore(self):
         self.holder.cache_clear()
 
+    def source(self, holder):
+        return f"{holder}.cache_info().misses"
+
 
 class _Container(NamedTuple):
     container: Any
@@ -319,6 +365,7 @@ class ModuleState(Place):
         return {name: _kept(value) for name, value in self._attributes()}
 
     def _attributes(self):
+        yield "__class__", type(self.holder)
         for name, value in vars(self.holder).items():
             # hook tables come into being with the first look at them
             if name != "_hooked" and (name not in HOOK_TABLES or value):
@@ -342,7 +389,9 @@ class ModuleState(Place):
         attributes = vars(self.holder)
         for name in self.changes():
             value = self.value.get(name, ABSENT)
-            if value is ABSENT:
+            if name == "__class__":
+                object.__setattr__(self.holder, name, value)
+            elif value is ABSENT:
                 del attributes[name]
             elif type(value) is _Container:
                 refill(*value)

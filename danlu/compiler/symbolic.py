@@ -210,6 +210,10 @@ class _Decision(NamedTuple):
         return text if self.outcome else negation.format(text)
 
 
+def _after_the_trace(value, name):
+    raise Unsupported("a number that a trace reads after its end")
+
+
 class Symbols:
     """The symbols of one trace.
 
@@ -238,11 +242,16 @@ class Symbols:
     def __init__(self, scalar: Callable[[float, str], Traced]):
         self._scalar = scalar
         self.names: dict[str, Any] = {"rounded": rounded}
-        self.arguments: dict[Symbol, Traced] = {}
+        self.arguments: dict[Symbol, Traced | None] = {}
         self._made: dict[tuple, Symbol] = {}
         self._decisions: dict[str, _Decision] = {}
         self._numbers: dict[int, Numbers] = {}
         self._named: dict[int, str] = {}
+
+    def close(self) -> None:
+        """Let go of the trace, which is over."""
+        self._scalar = _after_the_trace
+        self.arguments = dict.fromkeys(self.arguments)
 
     # ------------------------------------------------------------------ what is read
     def name(self, value, stem: str) -> str:

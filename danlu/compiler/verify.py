@@ -76,6 +76,8 @@ def compare(program: Program, eager, args, kwargs):
             _agrees(program, arguments, before, run, returned, slopes, noise)
         except Exception:
             raise Differs(str(error), returned) from None
+    if program.derivative is not None:
+        program.derivative.wanted = []  # tensors of this call may be among them
     return returned
 
 
@@ -111,7 +113,8 @@ def _slopes(program, returned, run):
 def _agrees(program, arguments, before, run, returned, slopes, noise) -> None:
     if any(not np.array_equal(state, each.state_bytes()) for each, state in run.drawn.items()):
         raise Differs("other random numbers")
-    tolerance = max(_TOLERANCE.get(dtype.name, 0.0) for dtype in program.back_end.dtypes)
+    found = (_TOLERANCE.get(dtype.name, 0.0) for dtype in program.back_end.dtypes)
+    tolerance = max(found, default=0.0)
     _compare_results(program, run.results, returned, tolerance, noise)
     _compare_updates(arguments, before, run.after, noise)
     if program.derivative is not None:
@@ -154,7 +157,7 @@ def _noise(program, arguments) -> _Noise:
     """What the compiled code makes of roundings of its arguments. Of sums that cancel to nothing, as
     the gradients behind a softmax whose outputs are added up, no digit is right on either side."""
     names = {dtype.name for dtype in program.back_end.dtypes}
-    size = _ROUNDINGS * max(_EPSILON.get(name, 0.0) for name in names)
+    size = _ROUNDINGS * max((_EPSILON.get(name, 0.0) for name in names), default=0.0)
     random = np.random.default_rng(0)
     start = _tried(program, arguments)
     noise = _Noise({}, {}, {})

@@ -12,27 +12,35 @@ import builtins
 import dis
 import gc
 import os
-import re
 import sys
-from collections import deque
 from functools import partial
-from types import (
-    BuiltinFunctionType,
-    CodeType,
-    FunctionType,
-    GeneratorType,
-    MappingProxyType,
-    MethodType,
-    ModuleType,
-)
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-import danlu
-from danlu.compiler.bytecode import Names, names_of
+from danlu.compiler.bytecode import Names, line_of_change, names_of
+from danlu.compiler.definitions import ClassState
+from danlu.compiler.function import Compiled
+from danlu.compiler.guards import Guards
+from danlu.compiler.kinds import Refused
 from danlu.compiler.places import ModuleState, Place
-from danlu.compiler.state import Guards, Refused, State
+from danlu.compiler.purity import (
+    DANLU,
+    EFFECTFUL,
+    LIBRARY,
+    MUTABLE_TYPES,
+    NUMPY,
+    OWN,
+    PLAIN,
+    PURE_NUMPY,
+    REFUSED_STDLIB,
+    USER,
+    is_pure,
+    kind_of,
+    state_readers,
+)
+from danlu.compiler.state import State
 from danlu.nn.modules import _hooks
 from danlu.nn.modules.module import Module
 from danlu.optim import optimizer
@@ -123,7 +131,8 @@ class Observer:
                 (optimizer._register, self._hook_registered),
             )
         }
-        self._kinds.update(dict.fromkeys(self._handlers, _OWN))
+        self._handlers.update({id(code): self._state_read for code in state_readers()})
+        self._kinds.update(dict.fromkeys(self._handlers, OWN))
 
     def run(self, args: tuple, kwargs: dict):
         """Call the function, watching.
@@ -135,7 +144,8 @@ class Observer:
         self._state.where = f"{root.co_filename}:{root.co_firstlineno}" if root else ""
         self._state.visit(self._function)
         self._state.visit((*args, *kwargs.values()), argument=True)
-        profiler = sys.getprofile()
+        profiler, collects = sys.getprofile(), gc.isenabled()
+        gc.disable()  # what it finalizes would seem to be called by the function
         sys.setprofile(self._profiler())
         try:
             result = self._function(*args, **kwargs)
@@ -149,6 +159,8 @@ class Observer:
                 raise
         finally:
             _resume(profiler)
+            if collects:
+                gc.enable()
         refused = self._undo()
         if self._refused is not None:
             raise self._refused from None
@@ -164,8 +176,8 @@ class Observer:
     def _root(self) -> CodeType | None:
         """The code of the function, which is the user's also if danlu has defined it."""
         function = self._function
-        while isinstance(function, partial):
-            function = function.func
+        while isinstance(function, (partial, Compiled)):
+            function = function.func if isinstance(function, partial) else function._function
         holder = getattr(function, "__self__", None)
         if isinstance(function, MethodType):
             function = function.__func__
@@ -175,8 +187,10 @@ class Observer:
             return None
         code = function.__code__
         wraps = hasattr(function, "__wrapped__")
-        if not wraps and not isinstance(holder, Module) and (holder or function.__closure__):
-            self._kinds[id(code)] = _USER
+        generated = kind_of(code, function.__globals__.get("__name__") or "") is LIBRARY
+        of_danlu = not wraps and not isinstance(holder, Module) and (holder or function.__closure__)
+        if generated or of_danlu:
+            self._kinds[id(code)] = USER
             self._handlers[id(code)] = self._user_call
             self._watched.add(id(code))
             if holder is not None:
@@ -219,17 +233,17 @@ class Observer:
 
     def _classify(self, code: CodeType, frame):
         self._codes.append(code)
-        kind = _kind_of(code, frame.f_globals.get("__name__") or "")
+        kind = kind_of(code, frame.f_globals.get("__name__") or "")
         self._kinds[id(code)] = kind
         handler: Any = None
-        if kind in (_USER, _LIBRARY):
+        if kind in (USER, LIBRARY):
             self._watched.add(id(code))
-            handler = self._user_call if kind is _USER else self._library_call
-        elif kind is _PLAIN and code.co_name == "_find_and_load":
+            handler = self._user_call if kind is USER else self._library_call
+        elif kind is PLAIN and code.co_name == "_find_and_load":
             handler = self._import
-        elif code.co_filename.startswith(_NUMPY):
+        elif code.co_filename.startswith(NUMPY):
             handler = self._numpy_call
-        elif code.co_filename.removeprefix(_DANLU).replace(os.sep, "/").startswith(_EFFECTFUL):
+        elif code.co_filename.removeprefix(DANLU).replace(os.sep, "/").startswith(EFFECTFUL):
             handler = self._effectful_call
         self._handlers[id(code)] = handler
         return handler
@@ -249,7 +263,7 @@ class Observer:
         if not self._is_users(frame.f_back):
             return
         module = (frame.f_globals.get("__name__") or "").partition(".")[0]
-        if module in _REFUSED_STDLIB:
+        if module in REFUSED_STDLIB:
             raise Refused(f"{module} is used", self._where(frame))
         if id(frame.f_code) not in self._entered:
             self._enter(frame, guarded=False)
@@ -258,13 +272,17 @@ class Observer:
         if not self._is_users(frame.f_back):
             return
         code = frame.f_code
-        pure = code.co_name in _PURE_NUMPY or code.co_filename.endswith("getlimits.py")
+        pure = code.co_name in PURE_NUMPY or code.co_filename.endswith("getlimits.py")
         if not pure or any(isinstance(v, (Tensor, np.ndarray)) for v in frame.f_locals.values()):
             raise Refused(f"NumPy in compiled code: {code.co_name}", self._where(frame))
 
     def _effectful_call(self, frame) -> None:
         if self._is_users(frame.f_back):
             raise Refused(f"{frame.f_code.co_name} is called", self._where(frame))
+
+    def _state_read(self, frame) -> None:
+        if self._is_users(frame.f_back):
+            raise Refused(f"{frame.f_code.co_name} is read", self._where(frame))
 
     def _generator_call(self, frame) -> None:
         started = (
@@ -294,7 +312,7 @@ class Observer:
         """Refuse what makes no call that a profiler sees."""
         for name, line in names.handed_on.items():
             function = variables.get(name, getattr(builtins, name, None))
-            if type(function) is BuiltinFunctionType and not _is_pure(function):
+            if type(function) is BuiltinFunctionType and not is_pure(function):
                 raise Refused(f"{name} is handed on", f"{code.co_filename}:{line}")
         drawn = names.attributes.get("random")
         if drawn is not None and any(variables.get(name) is np for name in names.globals):
@@ -320,13 +338,13 @@ class Observer:
 
     # ------------------------------------------------------------------ calls of C functions
     def _called(self, frame, function) -> None:
-        if _is_pure(function):
+        if is_pure(function) or (function is hash and frame.f_code.co_name == "__hash__"):
             return
-        if self._kinds[id(frame.f_code)] is _LIBRARY and not self._is_users(frame):
+        if self._kinds[id(frame.f_code)] is LIBRARY and not self._is_users(frame):
             return
         owner = getattr(function, "__self__", None)
         name = function.__name__
-        if isinstance(owner, _MUTABLE_TYPES):
+        if isinstance(owner, MUTABLE_TYPES):
             place = self._state.containers.get(id(owner))
             if place is None:
                 return  # the call has made it
@@ -364,25 +382,28 @@ class Observer:
         """Whether a frame is the user's, or a library's that works for the user."""
         while frame is not None:
             kind = self._kinds.get(id(frame.f_code))
-            if kind is _USER:
+            if kind is USER:
                 return True
-            if kind in (None, _OWN):
+            if kind in (None, OWN):
                 return False
             frame = frame.f_back
         return False
 
     def _where(self, frame) -> str:
         while frame is not None:
-            if self._kinds.get(id(frame.f_code)) is _USER:
+            if self._kinds.get(id(frame.f_code)) is USER:
                 return f"{frame.f_code.co_filename}:{frame.f_lineno}"
             frame = frame.f_back
         return self._state.where
+
+    def _line_of_change(self, place: Place) -> str:
+        return line_of_change(place.kind, place.label, self._ran) or self._state.where
 
     def _where_raised(self, error: BaseException) -> str:
         where, traceback = "", error.__traceback__
         while traceback is not None:
             code = traceback.tb_frame.f_code
-            if self._kinds.get(id(code)) is _USER:
+            if self._kinds.get(id(code)) is USER:
                 where = f"{code.co_filename}:{traceback.tb_lineno}"
             traceback = traceback.tb_next
         return where
@@ -404,5 +425,7 @@ class Observer:
                 None,
             )
             reason = f"the attribute {name} of a {type(place.holder).__name__} is changed"
-            return Refused(reason, where or self._state.line_of_change(place, self._ran), False)
-        return Refused(f"{place} is changed", self._state.line_of_change(place, self._ran), False)
+            return Refused(reason, where or self._line_of_change(place), False)
+        if isinstance(place, ClassState):
+            place.label = place.changes()[0]
+        return Refused(f"{place} is changed", self._line_of_change(place), False)

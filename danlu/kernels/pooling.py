@@ -126,13 +126,14 @@ def max_pool_indices(x, values, kernel, stride, padding, dilation):
     return _flat_positions(xp, sizes, kernel, stride, padding, dilation, numbers)
 
 
-@node(like=lambda grad, x, *options: (x.shape, grad.dtype))
-def max_pool_input(grad, x, values, kernel, stride, padding, dilation):
-    """The gradient of `max_pool` with respect to its input, where `values` is its result."""
+@node(like=lambda grad, x, *options: (x.shape, grad.dtype), over=1)
+def max_pool_input(grad, x, values, kernel, stride, padding, dilation, over=False):
+    """The gradient of `max_pool` with respect to its input, where `values` is its result; in the
+    memory of `x`, if that may be (`over`) and can be."""
     if grad.dtype == x.dtype and _is_generated(x, x.size, kernel, stride):
         from danlu.kernels.generated.pooling_backward import maximum_input
 
-        return maximum_input(grad, x, kernel, stride, padding, dilation)
+        return maximum_input(grad, x, kernel, stride, padding, dilation, over)
     xp = x.__array_namespace__()
     sizes, positions = x.shape[1:], values.shape[1:]
     overlap = any(s < d * (k - 1) + 1 for k, s, d in zip(kernel, stride, dilation))

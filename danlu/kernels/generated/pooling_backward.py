@@ -298,23 +298,25 @@ def _maximum_plan(lead, sizes, positions, kernel, stride, padding, dilation) -> 
     return Plan(code.call, tasks, of_thread, tables, numbers)
 
 
-def maximum_input(grad, x, kernel, stride, padding, dilation):
-    """The gradient of a maximum pool of a float32 array (lead, *sizes)."""
+def maximum_input(grad, x, kernel, stride, padding, dilation, over=False):
+    """The gradient of a maximum pool of a float32 array (lead, *sizes).
+
+    With `over` it may be written over `x`: a task has read a plane, or windows that lie side by
+    side, before it writes there.
+    """
     plan = _maximum_plan(
         x.shape[0], x.shape[1:], grad.shape[1:], kernel, stride, padding, dilation
     )  # fmt: skip
-    arrays = [np.ascontiguousarray(grad), np.ascontiguousarray(x)]
+    grad, x = np.ascontiguousarray(grad), np.ascontiguousarray(x)
+    arrays = [grad, x]
+    dx = x if over else np.empty(x.shape, dtype=x.dtype)
+    arrays.append(dx)
     if plan.scratch:
-        dx = np.empty(x.shape, dtype=x.dtype)
-        arrays += [dx, np.empty(plan.scratch * pool.MAX_THREADS, dtype=x.dtype)]
-    else:  # of windows side by side, what lies behind the last one is not written
-        covered = all(
-            count * step == size
-            for count, step, size in zip(grad.shape[1:], stride, x.shape[1:], strict=True)
-        )
-        dx = (np.empty if covered else np.zeros)(x.shape, dtype=x.dtype)
-        arrays.append(dx)
+        arrays.append(np.empty(plan.scratch * pool.MAX_THREADS, dtype=x.dtype))
     plan.call(plan.tasks, *arrays, *plan.tables, *plan.numbers)
+    if not plan.scratch:  # of windows side by side, what lies behind the last one is not written
+        for axis, (count, step) in enumerate(zip(grad.shape[1:], stride, strict=True), start=1):
+            dx[(slice(None),) * axis + (slice(count * step, None),)] = 0
     return dx
 
 

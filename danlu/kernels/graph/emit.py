@@ -70,10 +70,10 @@ class Writer(MemoryWriter):
         for name, place in self.place.items():
             self.known[name] = f.load(geometry, I64, place)
         self.pointers = [f.slot(arguments, _POINTERS + n) for n in range(program.pointers)]
-        if program.kept:
+        if program.buffers:
             scratch, size = f.slot(arguments, _SCRATCH), self.known["kept bytes",]
-            start = self.thread * size * len(program.kept)
-            self.kept = [f.at(scratch, start + size * n, I8) for n in range(len(program.kept))]
+            start = self.thread * size * program.buffers
+            self.kept = [f.at(scratch, start + size * n, I8) for n in range(program.buffers)]
         for number, access in enumerate(program.accesses):
             if access.lane == 3:
                 element = load_type(access.dtype)
@@ -103,6 +103,8 @@ class Writer(MemoryWriter):
         start = self.index * chunk
         with f.loop(start, f.minimum(start + chunk, self._row_count())) as loop:
             self._row_or_block(loop.index)
+        if self.program.wide_sums:
+            self._fold_sums()
 
     def _row_count(self):
         if self.program.lane == "column":
@@ -169,6 +171,24 @@ class Writer(MemoryWriter):
                 start = f.value(identity(each.kind, each.dtype), type)
                 with f.loop(0, width) as loop:
                     f.store(start, pointer, loop.index)
+                    if program.wide_sums:
+                        vector = f.broadcast(start, ROW_BLOCK)
+                        f.store(vector, self._wide_sum(number), loop.index * ROW_BLOCK)
+
+    def _wide_sum(self, number) -> Value:
+        return self.kept[len(self.program.kept) + number]
+
+    def _fold_sums(self):
+        """Add the lanes of wide sums up."""
+        f = self.f
+        for number, each in enumerate(self.program.sums):
+            type = value_type(each.dtype).vector(ROW_BLOCK)
+            with f.loop(0, self.known["width", number]) as loop:
+                wide = f.load(self._wide_sum(number), type, loop.index * ROW_BLOCK)
+                total = f.fold_lanes(
+                    wide, lambda a, b, each=each: combine(f, each.kind, each.dtype, a, b)
+                )
+                self._add(number, total, loop.index, None)
 
     # ------------------------------------------------------------------ one row
     def _row(self, index, first_column=None, lanes=1):
@@ -383,7 +403,9 @@ class Writer(MemoryWriter):
 
         if lanes > 1 and value.type.lanes == 1:
             value = f.broadcast(value, lanes)
-        if self.program.lane == "row":
+        if self.program.wide_sums and lanes > 1:  # folding them here is half of a light loop
+            pointer, at = self._wide_sum(number), at * ROW_BLOCK
+        elif self.program.lane == "row":
             value = f.fold_lanes(value, combined)
         if mask is None:
             f.store(combined(f.load(pointer, value.type, at), value), pointer, at)

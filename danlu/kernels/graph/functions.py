@@ -330,6 +330,8 @@ def _concatenate(graph, arrays, axis=0, *, dtype=None):
     arrays = [each for each in arrays if each.size] or arrays[:1]
     if not arrays[0].size:
         raise Unsupported("no elements")
+    if len(arrays) == 1:
+        return Traced(graph, graph.map("copy", dtype, convert(graph, arrays[0].node, dtype)))
     # parts of two concatenations are stored in two places, also where they are equal
     own = len(graph.nodes)
     parts = []

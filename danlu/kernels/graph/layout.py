@@ -29,6 +29,8 @@ WRITTEN_OUT = 512
 OWN_PROGRAM = 1 << 13
 # bytes of a row that vectors along it fill well: where nothing is reduced, they do as much
 LINES = 128
+# columns whose sums, a vector each, stay in the nearest cache
+MIDDLE_ROW = 64
 # bytes that unmasked vectors may touch behind the last kept value of a row
 PADDING = 512
 # additions from which on a value that a later pass needs is kept instead of computed again
@@ -124,11 +126,12 @@ class _Layout:
             tuple(self._access(walk, n < len(self.reads)) for n, walk in enumerate(self.walks)), ops,
             tuple((self.number[node], access) for access, (node, _) in stores),
             tuple(sums.values()), () if self.short else _kept(ops), len(self.slots), self.short,
+            bool(sums) and self.lane == "row" and not self.short and prod(self.lengths) <= MIDDLE_ROW,
         )  # fmt: skip
         count, chunk, parts = self._tasks(bool(sums))
         described = {node: self._described(each, count) for node, each in sums.items()}
         kept = 0
-        if program.kept:
+        if program.buffers:
             lanes = ROW_BLOCK if self.lane == "row" else 1
             kept = -(-prod(self.lengths) * lanes * 8 // 64) * 64 + PADDING
         widths = [1 if self.split else prod(each.shape) for each in described.values()]
@@ -136,7 +139,7 @@ class _Layout:
         geometry = np.array([known[name] for name in program.geometry()], dtype=np.int64)
         flat = tuple(axis for axis, size in enumerate(self.domain) if size == 1)
         return Laid(
-            program, geometry, tuple(self.slots), count, kept * len(program.kept),
+            program, geometry, tuple(self.slots), count, kept * program.buffers,
             (*self.order, *flat), described, tuple(self.scalars),
         )  # fmt: skip
 
@@ -271,8 +274,8 @@ class _Layout:
         longest = width * max((node.dtype.itemsize for node in inside), default=0)
         if longest >= LINES and "row" not in self.nest.kinds.values():
             return 0
-        turns = any(map(self._turns, self.walks))
-        return width if turns and sum(map(cost, inside)) * width <= WRITTEN_OUT else 0
+        along_rows = self._lane() == "row" or any(map(self._turns, self.walks))
+        return width if along_rows and sum(map(cost, inside)) * width <= WRITTEN_OUT else 0
 
     def _turns(self, walk) -> bool:
         """Whether rows of an array lie one after the other, dense along their columns."""

@@ -8,14 +8,15 @@ from typing import TypeVar
 
 import numpy as np
 
-__all__ = ["node", "outcome", "states"]
+__all__ = ["node", "outcome", "replaceable", "states"]
 
 _ndarray = np.ndarray
 _Function = TypeVar("_Function", bound=Callable)
 _LIKE: dict[Callable, Callable] = {}
+_OVER: dict[Callable, int] = {}
 
 
-def node(function=None, *, like=None, at=0):
+def node(function=None, *, like=None, at=0, over=None):
     """Let a function of arrays be recorded where one of its arguments is traced.
 
     Its results must be new arrays whose shapes and dtypes depend on those of the arguments, and on
@@ -25,6 +26,8 @@ def node(function=None, *, like=None, at=0):
         function: the function.
         like: what it returns, from its arguments (see `states`); else a trace calls it on zeros.
         at: the position of the argument that tells whether this is a trace.
+        over: the position of an array that nothing else may need: called with `over=True`, the
+            function may return its result in that memory.
 
     Example:
         >>> from danlu.kernels import kernel
@@ -36,7 +39,7 @@ def node(function=None, *, like=None, at=0):
         array([[0.5, 1.5]])
     """
     if function is None:
-        return lambda function: node(function, like=like, at=at)
+        return lambda function: node(function, like=like, at=at, over=over)
 
     if at:
 
@@ -55,6 +58,8 @@ def node(function=None, *, like=None, at=0):
                 return function(first, *rest, **named)
             return _record(first.graph, call, (first, *rest), named)
 
+    if over is not None:
+        _OVER[call] = over
     return call if like is None else states(like)(call)
 
 
@@ -79,6 +84,14 @@ def states(like: Callable) -> Callable[[_Function], _Function]:
         return function
 
     return keep
+
+
+def replaceable(function) -> int | None:
+    """The position of the argument in whose place a function can put its result (`over=True`)."""
+    try:
+        return _OVER.get(function)
+    except TypeError:  # a function that is no key
+        return None
 
 
 def outcome(function, args, kwargs):

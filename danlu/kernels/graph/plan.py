@@ -22,6 +22,7 @@ import numpy as np
 from danlu.kernels.graph import operations
 from danlu.kernels.graph.calls import filled, fresh, named, settled, text_of
 from danlu.kernels.graph.fuse import Nest, fuse
+from danlu.kernels.graph.hasten import hastened
 from danlu.kernels.graph.layout import Laid, Sums, lay_out
 from danlu.kernels.graph.library import outcome
 from danlu.kernels.graph.nodes import (
@@ -37,7 +38,7 @@ from danlu.kernels.graph.nodes import (
     is_elementwise,
     number_of,
 )
-from danlu.kernels.graph.postpone import delayed, postpone
+from danlu.kernels.graph.postpone import Renewal, delayed, postpone, renewed
 from danlu.kernels.graph.program import Program
 from danlu.kernels.graph.simplify import compact, simplify
 from danlu.kernels.graph.storage import Storage, base_of, dense, in_order
@@ -75,10 +76,11 @@ class Plan:
         self.launch: Any = None
         self.written: tuple[int, ...] = ()
         self.may_give_up = False
+        self.dtypes = {node.dtype for node in graph.nodes}
 
-    @property
-    def dtypes(self) -> set[np.dtype]:
-        return {node.dtype for node in self.graph.nodes}
+    def forget_graph(self) -> None:
+        """Keep what a launch needs, and no more."""
+        self.graph, self.steps, self.laid, self.kernels = Graph(), [], {}, {}
 
     @contextmanager
     def poisoned(self) -> Iterator[None]:
@@ -168,12 +170,19 @@ def plan_graph(graph: Graph, results, arguments, many: bool = True) -> Plan:
             _check(node.op, node.dtype, *(each.dtype for each in node.args))
         elif node.op not in ELSEWHERE and node.op != "leaf":  # which calls may read as well
             _check("copy", node.dtype)
-        if 0 in node.shape and node.op != "leaf":  # calls may take empty arrays
+        if 0 in node.shape and not _may_be_empty(graph, node):
             raise Unsupported("no elements")
     graph.writes = dict(_in_shape(graph, *write) for write in graph.writes.items())
     kept = iter(nodes)
     nodes = [None if each is None else next(kept) for each in results]
     return _Planner(graph, nodes, arguments, many).run()
+
+
+def _may_be_empty(graph, node) -> bool:
+    """Whether no loop is asked for: calls may take empty arrays, and return some among others."""
+    if node.op == "extern":
+        return graph.externs[node.info].many
+    return node.op == "leaf"
 
 
 @cache
@@ -222,7 +231,8 @@ class _Planner:
         wanted = [base_of(node) for node in [*self.results, *values] if node is not None]
         plan.steps = fuse(graph, wanted)
         postpone(graph, plan.steps, wanted)
-        plan.steps = delayed(plan.steps)
+        plan.steps = delayed(hastened(graph, plan.steps, wanted))
+        plan.steps = renewed(graph, plan.steps, wanted)
         self._look_at_calls()
         self.parts = {
             part: (step, number)
@@ -239,7 +249,7 @@ class _Planner:
             if isinstance(step, Nest):
                 self._nest(number, step)
             else:
-                self._between(step)
+                self._between(number, step)
             self._release(number, step)
         for leaf, value in graph.writes.items():
             if leaf not in uses.targets.get(value, ()):
@@ -282,6 +292,8 @@ class _Planner:
     def _nest(self, number, nest) -> None:
         storage = self.storage
         stores: list[tuple[Node, Leaf | None]] = []
+        if isinstance(nest, Renewal):
+            storage.forget(nest.node)
         for node in nest.members:
             if nest.ends(node):
                 continue
@@ -408,22 +420,26 @@ class _Planner:
         return source, total
 
     # ------------------------------------------------------------------ calls
-    def _between(self, node) -> None:
+    def _between(self, number, node) -> None:
         if node.op in VIEWS:
             self.storage.locate(node)
         elif node.op != "concatenate":  # whose parts are in their places
-            self._call(node)
+            self._call(number, node)
 
-    def _call(self, node) -> None:
+    def _call(self, number, node) -> None:
         """A call, or one of its results."""
         source = node.args[0] if node.op == "result" else node
         call = self.graph.externs[source.info]
-        text = f"r{source.number}[{node.info}]"
+        text, over = f"r{source.number}[{node.info}]", None
         if node.op == "extern":
             text = text_of(call, node, self._operand, self.names)
             if call.many:
                 self.storage.hold(node, f"r{node.number}", text)
                 return
+            over = self.uses.replaced(number, node, call)
+            over = over if over in self.storage.owned else None
+            if over is not None:
+                text = f"{text[:-1]}, over=True)"
         order = self._order_of(node, source, call)
         helper = settled if not call.is_fresh else fresh if order is None else in_order
         given = f"{text}, {node.shape}, {self.storage.dtype(node.dtype)}"
@@ -432,7 +448,7 @@ class _Planner:
         if not call.is_fresh:
             given += "".join(f", {self._operand(arg, False)}" for arg in source.args
                              if arg.shape == node.shape)  # fmt: skip
-        self.storage.returned(node, f"{helper.__name__}({given})", order)
+        self.storage.returned(node, f"{helper.__name__}({given})", order, over)
 
     def _order_of(self, node, source, call):
         """The axes of a result as they lie in memory, where a call states that."""

@@ -88,6 +88,7 @@ class Program(NamedTuple):
         kept: ops whose values are kept for later passes in scratch memory.
         pointers: how many address arguments there are, after geometry and scratch.
         short: the number of columns, where the code of each is written out; else 0.
+        wide_sums: whether sums over rows are vectors in scratch memory until the task ends.
     """
 
     lane: str
@@ -101,6 +102,12 @@ class Program(NamedTuple):
     kept: tuple[int, ...]
     pointers: int
     short: int = 0
+    wide_sums: bool = False
+
+    @property
+    def buffers(self) -> int:
+        """How many arrays in scratch memory there are: kept values, then wide sums."""
+        return len(self.kept) + (len(self.sums) if self.wide_sums else 0)
 
     def passes(self) -> int:
         """How many passes over the columns of a row there are."""

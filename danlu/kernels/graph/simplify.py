@@ -217,7 +217,7 @@ def _pushed(graph, x, shape):
         else:
             args = tuple(made[each] for each in node.args)
             made[node] = graph.make(node.op, args, node.dtype, target, node.info)
-    return made[x]
+    return made[x] if made[x].shape == shape else None  # a number has no axes to move
 
 
 def _sources_of(x):
@@ -239,7 +239,7 @@ def _following(shape, old, new):
     """The shape of an operand when the result goes from `old` to `new`, which differ in axes of
     length 1."""
     if not shape:
-        return shape
+        return shape if old else new
     aligned = (1,) * (len(old) - len(shape)) + shape
     sizes = iter([mine for mine, size in zip(aligned, old) if size != 1])
     return tuple(next(sizes) if size != 1 else 1 for size in new)

@@ -195,7 +195,8 @@ def _described(graph, nodes, results) -> tuple:
         if node.op == "extern":
             call = graph.externs[info]
             of = call.function
-            info = (info, of.__module__, getattr(of, "__qualname__", type(of).__qualname__))
+            name = getattr(of, "__qualname__", None) or getattr(of, "__name__", type(of).__name__)
+            info = (info, getattr(of, "__module__", None), name)
             if is_native(call, node):
                 info += tuple(str(each) for each in (*call.args, *call.kwargs.items()))
         elif node.op == "view":

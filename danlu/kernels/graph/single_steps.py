@@ -315,7 +315,7 @@ class Plan:
                 path = self._between(arg, each)
                 moved = any(n.op in VIEWS or n.op == "concatenate" for n in path)
                 ends = each.op == "reduce" or (each.op in _ALONE and each.op != "product")
-                ends = ends or node.op in _ALONE or in_memory or moved
+                ends = ends or node.op in (*_ALONE, "concatenate") or in_memory or moved
                 first = max(first, number + ends)
         domain = node.args[0].shape if node.op == "reduce" else node.shape
         if node.op not in _ALONE:

@@ -45,13 +45,15 @@ def base_of(node: Node) -> Node:
 
 class _Made(NamedTuple):
     """A new array: its name, what another one must have in common to take its place (shape, dtype
-    and order of axes), its size, and the text that makes it."""
+    and order of axes), its size, the text that makes it, and the array whose memory it is in, if
+    that is no new one."""
 
     name: str
     sort: tuple
     size: int
     text: str
     may_be_given: bool
+    over: str | None = None
 
 
 class _Freed(NamedTuple):
@@ -120,19 +122,22 @@ class Storage:
             strides[axis] = stride
         return order, tuple(strides)
 
-    def returned(self, node: Node, text: str, order=None) -> str:
-        """An array that a call returns for a value, its axes in this order."""
+    def returned(self, node: Node, text: str, order=None, over: Node | None = None) -> str:
+        """An array that a call returns for a value, its axes in this order; in the memory of
+        another value, which is free with it, if `over` is given."""
         axes, strides = self._laid(node.shape, order)
-        return self._own(node, strides, axes, text, may_be_given=False)
+        memory = None if over is None else self.owned.pop(over)
+        return self._own(node, strides, axes, text, may_be_given=False, over=memory)
 
-    def _own(self, node, strides, order, text, may_be_given):
-        name = self.owned[node] = f"n{node.number}"
-        slot = Slot("node", node.number)
+    def _own(self, node, strides, order, text, may_be_given, over=None):
+        slot = Slot("node" if f"n{node.number}" not in self._sorts else "again", node.number)
+        name = self.owned[node] = self.slot_name(slot)
         self.memory[node] = Leaf(slot, 0, strides)
         self._arrays[slot] = (node.shape, strides)
         sort = (node.dtype, node.shape, order)
         self._sorts[name] = (sort, prod(node.shape) * node.dtype.itemsize)
-        self._entries.append(_Made(name, *self._sorts[name], text, may_be_given))
+        size = 0 if over is not None else self._sorts[name][1]
+        self._entries.append(_Made(name, sort, size, text, may_be_given, over))
         return name
 
     def take_over(self, node: Node, dying: Node) -> str:
@@ -146,6 +151,13 @@ class Storage:
         self.owned[node] = name
         self._sorts[name] = ((), 0)
         self._entries.append(f"{name} = {text}")
+
+    def forget(self, node: Node) -> None:
+        """Let a value that was freed be made again."""
+        slot = self.memory[node].slot
+        for each, leaf in list(self.memory.items()):
+            if leaf.slot == slot and base_of(each) is node:
+                del self.memory[each]
 
     def free(self, node: Node) -> None:
         name = self.owned.pop(node, None)
@@ -202,6 +214,8 @@ class Storage:
         names: dict[int, list[str]] = {}
         aliases: dict[str, list[str]] = {}
         for place, entry in enumerate(self._entries):
+            if isinstance(entry, _Made) and entry.over is not None:
+                aliases[entry.name] = [*aliases.get(entry.over, ()), entry.over]
             if not isinstance(entry, _Freed):
                 continue
             sort, size = self._sorts[entry.name]
@@ -275,7 +289,7 @@ class Storage:
         return f"part({self.slot_name(leaf.slot)}, {leaf.offset}, {node.shape}, {leaf.strides})"
 
     def slot_name(self, slot: Slot) -> str:
-        letter = {"argument": "a", "array": "c", "node": "n", "sums": "p"}[slot.kind]
+        letter = {"argument": "a", "array": "c", "node": "n", "again": "m", "sums": "p"}[slot.kind]
         return f"{letter}{slot.number}"
 
 

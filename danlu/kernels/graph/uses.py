@@ -3,8 +3,14 @@ updated."""
 
 from __future__ import annotations
 
+from math import prod
+
+from danlu.kernels.graph.calls import Operand
 from danlu.kernels.graph.fuse import Nest
+from danlu.kernels.graph.library import replaceable
 from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node, Slot, overlap
+from danlu.kernels.graph.postpone import Renewal
+from danlu.kernels.graph.storage import base_of
 
 __all__ = ["Uses"]
 
@@ -30,11 +36,14 @@ class Uses:
         self.kept = {each for node in wanted if node is not None for each in _looked_through(node)}
         self.outside = [self._outside(step) for step in steps]
         self.last_use: dict[Node, int] = {}
+        self.dying: dict[int, list[Node]] = {}
         for number, found in enumerate(self.outside):
+            step = steps[number]
+            if isinstance(step, Renewal):
+                self.dying.setdefault(self.last_use[step.node], []).append(step.node)
             for node in found:
                 for each in _looked_through(node):
                     self.last_use[each] = number
-        self.dying: dict[int, list[Node]] = {}
         for node, number in sorted(self.last_use.items(), key=lambda each: each[0].number):
             if node not in self.kept:
                 self.dying.setdefault(number, []).append(node)
@@ -53,6 +62,18 @@ class Uses:
             if node.op == "gather" and node.args[0].op not in SOURCES:
                 found.add(node.args[0])
         return found
+
+    def replaced(self, number, node, call) -> Node | None:
+        """The operand that a call reads for the last time and in whose memory it can put its
+        result, if there is one."""
+        place = replaceable(call.function)
+        if place is None or node in self.kept or not isinstance(call.args[place], Operand):
+            return None
+        read = [base_of(each) for each in node.args]
+        found = read[call.args[place].number]
+        same = (found.dtype, prod(found.shape)) == (node.dtype, prod(node.shape))
+        dies = found in self.dying.get(number, ()) and read.count(found) == 1
+        return found if same and dies else None
 
     def _targets(self, last_unsure) -> dict[Node, list[Node]]:
         """Writes that go straight to their argument: where nothing reads it afterwards."""
