@@ -170,6 +170,7 @@ class Compiled:
             self._refuse(key, Refusal(f"its compiled form gave {differs}"))
             return returned
         self.traces += 1
+        self._refused.pop(key, None)
         self.programs.insert(0, program)
         self._runs = (program.run, *self._runs)[:MOST_TRACES]
         del self.programs[MOST_TRACES:]

@@ -53,7 +53,7 @@ def trained(mode, *, net=None, rows=100, epochs=4, scheduler=False, metrics=None
     rates = danlu.optim.lr_scheduler.StepLR(optimizer, 7, 0.9) if scheduler else None
     metrics = {"acc": Accuracy()} if metrics is None else metrics()
     model = KerasModel(net, nn.BCEWithLogitsLoss(), metrics, optimizer, rates, **options)
-    data = (x, y) if "data" not in options else options["data"]
+    data = options.get("data", (x, y))
     loader = DataLoader(TensorDataset(*data), batch_size=8, shuffle=True)
     history = model.fit(
         loader, (x, y), epochs=epochs, ckpt_path=None, patience=None, plot=False, quiet=True,
