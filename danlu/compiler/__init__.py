@@ -32,8 +32,9 @@ def compile(
     Args:
         model: a function or an `nn.Module`; None makes a decorator.
         fullgraph: raise RuntimeError instead of running eagerly. Default: False
-        dynamic, backend, mode, options: accepted for PyTorch's sake: every new shape is traced, and
-            shares its machine code with the others.
+        dynamic: True makes machine code that serves all sizes from the first trace on, None and
+            False from the third.
+        backend, mode, options: accepted for PyTorch's sake.
         disable: return `model` as it is. Default: False
 
     Raises:
@@ -74,8 +75,10 @@ def compile(
     from danlu.nn.modules.module import Module
 
     if isinstance(model, Module):
-        return OptimizedModule(model, Compiled(model, fullgraph, type(model).__name__))
-    return Compiled(model, fullgraph)
+        return OptimizedModule(
+            model, Compiled(model, fullgraph, type(model).__name__, dynamic=bool(dynamic))
+        )
+    return Compiled(model, fullgraph, dynamic=bool(dynamic))
 
 
 def _compiled(function) -> Compiled:

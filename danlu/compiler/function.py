@@ -21,6 +21,7 @@ from danlu.tensor import Tensor
 
 __all__ = ["CompileWarning", "Compiled", "Refusal", "is_compiling", "living", "trace"]
 
+SIZES = 2  # sizes of the arguments of one function that have machine code of their own
 NOTE_AFTER = 8  # traces of one function
 MOST_TRACES = 64
 # traces of calls that look alike, but for state that changes from call to call
@@ -72,10 +73,12 @@ class Compiled:
     """
 
     def __init__(
-        self, function, fullgraph: bool = False, name: str | None = None, warns: bool = True
-    ):
+        self, function, fullgraph: bool = False, name: str | None = None, warns: bool = True,
+        dynamic: bool = False,
+    ):  # fmt: skip
         functools.update_wrapper(self, function, updated=())
         self._function, self._fullgraph, self._warns = function, fullgraph, warns
+        self._dynamic = dynamic
         self._name = name or getattr(function, "__qualname__", type(function).__name__)
         self._runs: tuple = ()
         self._lock = threading.RLock()
@@ -105,7 +108,13 @@ class Compiled:
 
     def __reduce__(self):
         # programs hold on to the tensors they were made for: a copy makes its own
-        return Compiled, (self._function, self._fullgraph, self._name, self._warns)
+        return Compiled, (
+            self._function,
+            self._fullgraph,
+            self._name,
+            self._warns,
+            self._dynamic,
+        )
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}>"
@@ -140,7 +149,7 @@ class Compiled:
             if key is None or self._refused.get(key, 0) >= ATTEMPTS:
                 return self._eager(args, kwargs)
             try:
-                program = self._traced(args, kwargs)
+                program = self._traced(key, args, kwargs)
             except Refusal as refusal:
                 self._refuse(key, refusal)
                 return self._eager(args, kwargs)
@@ -196,8 +205,10 @@ class Compiled:
             self._refused[key] = ATTEMPTS
             self._say_refused(refusal)
 
-    def _traced(self, args, kwargs) -> Program:
-        return trace(self._function, args, kwargs)
+    def _traced(self, key, args, kwargs) -> Program:
+        sizes = [*self._alike]
+        of_any_size = self._dynamic or (len(sizes) >= SIZES and key not in sizes[:SIZES])
+        return trace(self._function, args, kwargs, of_any_size)
 
     # ------------------------------------------------------------------ what the user is told
     def _say_refused(self, refusal: Refusal) -> None:
@@ -235,8 +246,11 @@ def _signature(args, kwargs):
     return tuple(found)
 
 
-def trace(function, args, kwargs) -> Program:
+def trace(function, args, kwargs, of_any_size: bool = False) -> Program:
     """Trace a call of a function, changing nothing.
+
+    Args:
+        of_any_size: make machine code that serves other sizes as well.
 
     Raises:
         Refusal: it is not to be compiled, or not yet.
@@ -247,7 +261,7 @@ def trace(function, args, kwargs) -> Program:
     from danlu.compiler.steps import steps_in_trace
     from danlu.compiler.watch import Observer, Refused
 
-    session = Session()
+    session = Session(of_any_size)
     observer = Observer(function)
 
     def call():

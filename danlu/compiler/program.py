@@ -138,8 +138,11 @@ class Program:
         return [found[number] for number in self.outputs]
 
 
-def executable(graph, results, arguments):
+def executable(graph, results, arguments, of_any_size: bool = False):
     """The faster of the back ends that can run a graph.
+
+    Args:
+        of_any_size: whether the machine code is to serve other sizes as well.
 
     Raises:
         Unsupported: neither can.
@@ -147,12 +150,13 @@ def executable(graph, results, arguments):
     from danlu.kernels.graph.plan import plan_graph
     from danlu.kernels.graph.single import single
 
-    if _is_table(graph, arguments):
-        return plan_graph(graph, results, arguments)
+    back_ends: list[Any] = [single, plan_graph]
+    if of_any_size or _is_table(graph, arguments):
+        back_ends.reverse()
     try:
-        return single(graph, results, arguments)
+        return back_ends[0](graph, results, arguments)
     except Unsupported:
-        return plan_graph(graph, results, arguments)
+        return back_ends[1](graph, results, arguments)
 
 
 def _is_table(graph, arguments) -> bool:
@@ -414,7 +418,7 @@ class _Assembler:
             session.names[f"w{id(versions)}"] = versions
         _refuse_overlaps(session)
         self.keep_apart()
-        back_end = executable(session.graph, self.results, session.arguments)
+        back_end = executable(session.graph, self.results, session.arguments, session.of_any_size)
         self.checks += [f"grad_state.grad is {grad_mode.state.grad}"]
         self.checks.append("default_dtype() is dtype")
         names = {

@@ -28,11 +28,13 @@ class Session:
         names: what the expressions refer to.
         guards: expressions that must hold for the graph to stand for the function.
         host_calls: (function, args, kwargs, gradients at that time) to call after every run.
+        of_any_size: whether the machine code is to serve other sizes as well.
         closed: whether a host call has changed tensors: none is to be looked at any more.
         symbols: the numbers that are read and computed anew before every run.
     """
 
-    def __init__(self):
+    def __init__(self, of_any_size: bool = False):
+        self.of_any_size, self.closed = of_any_size, False
         self.graph = Graph()
         self.overlay = Overlay(self.graph, self._leaf_of, lambda: self.closed)
         self.arguments: list = []
@@ -41,7 +43,6 @@ class Session:
         self.guards: list[str] = []
         self.host_calls: list[tuple] = []
         self.before_host: list[tuple] = []
-        self.closed = False
         self.symbols = Symbols(self.scalar)
         self._leaves: dict[int, Traced] = {}
 

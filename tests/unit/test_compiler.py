@@ -340,3 +340,29 @@ def test_hooks_of_optimizers_are_part_of_the_step():
     assert found == pytest.approx(expected, rel=1e-5)
     assert all(torch.allclose(state[name], other[name], atol=1e-6) for name in state)
     assert stats(step).compiled_calls >= 3 and not stats(step).refusals
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_new_batch_sizes_need_no_new_machine_code(dynamic):
+    from danlu.kernels.runtime import machine
+
+    net = network()
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+
+    @torch.compile(dynamic=dynamic)
+    def step(x):
+        optimizer.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    made = []
+    for rows in (40, 41, 42, 43, 44, 45):
+        for _ in range(3):
+            step(torch.ones(rows, 3))
+        made.append(machine._libraries)
+    assert stats(step).traces == 6
+    assert made[-1] == made[-3]  # the first two have their own, the third what serves all
+    if dynamic:
+        assert made[-1] == made[0]
