@@ -155,7 +155,7 @@ class Differentiated:
         Raises:
             Unsupported: the later part cannot be generated.
         """
-        from danlu.compiler.program import executable
+        from danlu.compiler.back_ends import executable
 
         noise = np.random.default_rng(0)
         tangents = [noise.standard_normal(shape).astype(dtype) for shape, dtype in self.shapes]

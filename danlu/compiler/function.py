@@ -12,7 +12,8 @@ from types import FrameType
 from typing import Any
 
 from danlu.compiler import overlay
-from danlu.compiler.program import MISS, Program, arguments_of, assemble
+from danlu.compiler.arguments import arguments_of
+from danlu.compiler.program import MISS, Program, assemble
 from danlu.compiler.session import Session
 from danlu.compiler.structure import leaves
 from danlu.kernels.graph.nodes import Unsupported

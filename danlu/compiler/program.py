@@ -22,28 +22,21 @@ import numpy as np
 from danlu.autograd import grad_mode
 from danlu.autograd.node import BACKWARD_TWICE, Node, sequence
 from danlu.backend import dtypes
-from danlu.backend.device import device
-from danlu.backend.layout import layout, memory_format
+from danlu.compiler.arguments import BY_VALUE
+from danlu.compiler.back_ends import executable
 from danlu.compiler.overlay import Outside, is_inside, real
 from danlu.compiler.random import generators_of
 from danlu.compiler.session import Session, comes_from_elsewhere
-from danlu.compiler.structure import build, leaves
+from danlu.compiler.structure import build
 from danlu.kernels.graph.nodes import Node as Value
 from danlu.kernels.graph.nodes import Unsupported
 from danlu.kernels.graph.traced import Traced
-from danlu.size import Size
 from danlu.tensor import Tensor, wrap
 
-__all__ = ["MISS", "Program", "arguments_of", "assemble", "executable"]
+__all__ = ["MISS", "Program", "assemble"]
 
 MISS: Any = object()
-_TABLE = 1 << 14  # elements
 _LARGE = 1 << 14  # bytes that are worth the moment it takes to free them early
-# what is the same if it is equal: as an argument, or as a result
-_BY_VALUE = frozenset((
-    int, float, bool, str, bytes, complex, type(None), slice, range, type(Ellipsis), Size, device,
-    dtypes.dtype, layout, memory_format,
-))  # fmt: skip
 
 
 class Program:
@@ -136,101 +129,6 @@ class Program:
             return None
         self.settle(len(order))
         return [found[number] for number in self.outputs]
-
-
-def executable(graph, results, arguments, of_any_size: bool = False):
-    """The faster of the back ends that can run a graph.
-
-    Args:
-        of_any_size: whether the machine code is to serve other sizes as well.
-
-    Raises:
-        Unsupported: neither can.
-    """
-    from danlu.kernels.graph.plan import plan_graph
-    from danlu.kernels.graph.single import single
-
-    back_ends: list[Any] = [single, plan_graph]
-    if of_any_size or _is_table(graph, arguments):
-        back_ends.reverse()
-    try:
-        return back_ends[0](graph, results, arguments)
-    except Unsupported:
-        return back_ends[1](graph, results, arguments)
-
-
-def _is_table(graph, arguments) -> bool:
-    """Whether rows of a few numbers, that are no weights, are most of the work: loops over them, which are one or two,
-    take 8 us on all threads where the one function takes 12 (2,000 rows of 10)."""
-    written = {leaf.info.slot.number for leaf in graph.writes}
-    return any(
-        isinstance(each, np.ndarray) and each.ndim == 2 and each.shape[1] <= 32
-        and each.size >= _TABLE and number not in written
-        for number, each in enumerate(arguments)
-    )  # fmt: skip
-
-
-def arguments_of(args, kwargs, session) -> tuple[list[str], list[str]]:
-    """Let the overlay know the tensors among the arguments of a call.
-
-    Returns:
-        The lines that name them at run time, and the guards on all arguments.
-    """
-    found, checks = leaves(args, "args", session.names)
-    if kwargs:
-        more, further = leaves(kwargs, "kwargs", session.names)
-        found, checks = found + more, checks + further
-    else:
-        checks.append("not kwargs")
-    lines: list[str] = []
-    seen: dict[int, str] = {}
-    for path, value in found:
-        if isinstance(value, Tensor):
-            name = f"x{len(lines)}"
-            lines.append(f"{name} = {path}")
-            checks += [f"{name} is{'' if id(value) == other else ' not'} {before}"
-                       for other, before in seen.items()]  # fmt: skip
-            if id(value) not in seen:
-                seen[id(value)] = name
-                session.overlay.of(value, name)
-            checks += _tensor_checks(name, value, session)
-        elif value is None or isinstance(value, bool):
-            checks.append(f"{path} is {value}")
-        elif type(value) in _BY_VALUE:
-            name, kind = f"o{id(value)}", f"k{id(type(value))}"
-            session.names.update({name: value, kind: type(value)})
-            same = f"{path} == {name}" if value == value else f"{path} != {path}"
-            checks.append(f"{path}.__class__ is {kind} and {same}")
-        elif isinstance(value, np.ndarray):
-            raise Unsupported("a NumPy array among the arguments: pass torch.from_numpy(array)")
-        else:
-            name = f"o{id(value)}"
-            session.names[name] = value
-            checks.append(f"{path} is {name}")
-    return lines, checks
-
-
-def _tensor_checks(name, value, session) -> list[str]:
-    array = real("_array", value)
-    kind = f"k{id(type(value))}"
-    session.names[kind] = type(value)
-    session.names[array.dtype.name] = array.dtype
-    checks = [
-        f"{name}.__class__ is {kind}",
-        f"{name}._array.shape == {array.shape}",
-        f"{name}._array.dtype is {array.dtype.name}",
-    ]
-    if array.flags.c_contiguous:
-        checks.append(f"{name}._array.flags.c_contiguous")
-    else:
-        checks.append(f"{name}._array.strides == {array.strides}")
-    if array.dtype.kind in "fcV":
-        checks.append(f"{name}._requires_grad is {value._requires_grad}")
-    if value._requires_grad:
-        checks.append(f"{name}._hooks is None")
-        if value._hooks is not None:
-            raise Unsupported("hooks on an argument")
-    return checks
 
 
 class _Assembler:
@@ -363,7 +261,7 @@ class _Assembler:
                 if real("_requires_grad", value):
                     self.history(name, value)
             return name
-        if type(value) in _BY_VALUE or isinstance(value, type):
+        if type(value) in BY_VALUE or isinstance(value, type):
             name = f"v{id(value)}"
             self.session.names[name] = value
             return name

@@ -49,7 +49,7 @@ def test_few_guards_for_a_common_step():
         return torch.as_tensor(loss)
 
     _, guards = observe(step, torch.ones(3, 2), torch.ones(3, 1))
-    assert len(guards.expressions()[0]) <= 11
+    assert len(guards.expressions()[0]) <= 12
     check = checker(guards)
     assert check()
     step(torch.ones(3, 2), torch.ones(3, 1))
