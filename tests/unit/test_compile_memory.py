@@ -38,8 +38,8 @@ def seen(monkeypatch):
     found = []
     before = sessions.Session.__init__
 
-    def noted(self):
-        before(self)
+    def noted(self, *given):
+        before(self, *given)
         found.append(weakref.ref(self))
 
     monkeypatch.setattr(sessions.Session, "__init__", noted)
