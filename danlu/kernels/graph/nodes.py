@@ -28,7 +28,7 @@ import numpy as np
 
 __all__ = [
     "ELSEWHERE", "SOURCES", "VIEWS", "Graph", "Leaf", "Node", "ShapeByValue", "Slot", "Unsupported",
-    "View", "dtype_name", "is_elementwise", "number_of", "overlap", "window",
+    "View", "dense", "dtype_name", "is_elementwise", "number_of", "overlap", "window",
 ]  # fmt: skip
 
 SOURCES = frozenset(("leaf", "scalar", "constant", "iota"))
@@ -106,6 +106,15 @@ def _described(info) -> str:
 def dtype_name(dtype: np.dtype) -> str:
     """`dtype.name`, which NumPy puts together anew every time (2 us)."""
     return dtype.name
+
+
+def dense(shape) -> tuple[int, ...]:
+    """Strides in elements of an array in C order."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
 
 
 def is_elementwise(node: Node) -> bool:

@@ -34,6 +34,7 @@ from danlu.kernels.graph.nodes import (
     Node,
     Slot,
     Unsupported,
+    dense,
     dtype_name,
     is_elementwise,
     number_of,
@@ -41,7 +42,7 @@ from danlu.kernels.graph.nodes import (
 from danlu.kernels.graph.postpone import Renewal, delayed, postpone, renewed
 from danlu.kernels.graph.program import Program
 from danlu.kernels.graph.simplify import compact, simplify
-from danlu.kernels.graph.storage import Storage, base_of, dense, in_order
+from danlu.kernels.graph.storage import Storage, base_of, in_order
 from danlu.kernels.graph.traced import Traced, trace
 from danlu.kernels.graph.uses import Uses
 from danlu.kernels.runtime import launch as launches

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from danlu.kernels.codegen.types import DOUBLE, I32, I64
-from danlu.kernels.graph.nodes import Node, Unsupported, dtype_name
+from danlu.kernels.graph.nodes import Node, Unsupported, dense, dtype_name
 from danlu.kernels.graph.operations import combine, identity, value_type
 from danlu.kernels.graph.single_body import Body, Key, Op, Scope, Vectors
 from danlu.kernels.graph.single_memory import Base, Place, Scratch
-from danlu.kernels.graph.single_steps import Plan, Step, dense
+from danlu.kernels.graph.single_steps import Plan, Step
 
 __all__ = ["Nest", "NestWriter", "identity_axes", "may_repeat"]
 

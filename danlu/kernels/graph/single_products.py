@@ -8,13 +8,13 @@ from math import prod
 
 from danlu.kernels.codegen.function import Value
 from danlu.kernels.codegen.types import I64
-from danlu.kernels.graph.nodes import dtype_name
+from danlu.kernels.graph.nodes import dense, dtype_name
 from danlu.kernels.graph.operations import from_memory, load_type
 from danlu.kernels.graph.single_body import Body, Key, Scope
 from danlu.kernels.graph.single_memory import Place
 from danlu.kernels.graph.single_nests import identity_axes, may_repeat
 from danlu.kernels.graph.single_rows import PlaceWriter
-from danlu.kernels.graph.single_steps import Step, dense
+from danlu.kernels.graph.single_steps import Step
 
 __all__ = ["ProductWriter"]
 

@@ -6,12 +6,11 @@ from __future__ import annotations
 from math import prod
 
 from danlu.kernels.codegen.types import I64
-from danlu.kernels.graph.nodes import Node, Unsupported, dtype_name
+from danlu.kernels.graph.nodes import Node, Unsupported, dense, dtype_name
 from danlu.kernels.graph.operations import load_type
 from danlu.kernels.graph.single_body import Body
 from danlu.kernels.graph.single_memory import Place
 from danlu.kernels.graph.single_nests import Nest, NestWriter, identity_axes
-from danlu.kernels.graph.single_steps import dense
 
 __all__ = ["PlaceWriter"]
 

@@ -27,6 +27,7 @@ from danlu.kernels.graph.nodes import (
     Node,
     Slot,
     Unsupported,
+    dense,
     dtype_name,
     is_elementwise,
     overlap,
@@ -35,7 +36,7 @@ from danlu.kernels.graph.simplify import live
 from danlu.kernels.graph.views import with_part
 from danlu.kernels.matmul import matmul
 
-__all__ = ["Plan", "Step", "dense", "is_native", "lower", "renames"]
+__all__ = ["Plan", "Step", "is_native", "lower", "renames"]
 
 # Additions that may follow a product in its registers; each is written once for every row of a tile.
 _EPILOGUE = 12
@@ -152,15 +153,6 @@ def _product(graph, call, node, args, shape) -> Node:
     if given.get("activation") == "relu":
         made = graph.map("maximum", dtype, made, graph.constant(0, dtype))
     return made
-
-
-def dense(shape) -> tuple[int, ...]:
-    """Strides of C order."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))
 
 
 # ------------------------------------------------------------------------------ what is where

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from danlu.kernels.codegen.function import Function, Module, Value
 from danlu.kernels.codegen.target import Target
 from danlu.kernels.codegen.types import DOUBLE, I8, I32, I64, PTR, VOID
-from danlu.kernels.graph.nodes import Graph, Node
+from danlu.kernels.graph.nodes import Graph, Node, dense
 from danlu.kernels.graph.simplify import simplify
 from danlu.kernels.graph.single_body import Body, Scope
 from danlu.kernels.graph.single_memory import Base, Place
 from danlu.kernels.graph.single_nests import identity_axes
 from danlu.kernels.graph.single_products import ProductWriter
-from danlu.kernels.graph.single_steps import Plan, Step, dense, lower
+from danlu.kernels.graph.single_steps import Plan, Step, lower
 
 __all__ = ["Signature", "text"]
 

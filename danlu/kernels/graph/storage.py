@@ -20,20 +20,12 @@ from danlu.kernels.graph.nodes import (
     Node,
     Slot,
     Unsupported,
+    dense,
     dtype_name,
     window,
 )
 
-__all__ = ["Storage", "base_of", "dense", "in_order"]
-
-
-def dense(shape) -> tuple[int, ...]:
-    """Strides in elements of an array in C order."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))
+__all__ = ["Storage", "base_of", "in_order"]
 
 
 def base_of(node: Node) -> Node:

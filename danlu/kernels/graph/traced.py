@@ -15,7 +15,16 @@ from weakref import WeakSet
 import numpy as np
 
 from danlu.kernels.graph import operations
-from danlu.kernels.graph.nodes import Graph, Node, Slot, Unsupported, View, dtype_name, number_of
+from danlu.kernels.graph.nodes import (
+    Graph,
+    Node,
+    Slot,
+    Unsupported,
+    View,
+    dense,
+    dtype_name,
+    number_of,
+)
 
 __all__ = [
     "Traced", "apply", "convert", "lift", "reduce", "reshape", "trace", "transpose",
@@ -198,16 +207,16 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         node = convert(self.graph, self.node, np.dtype(dtype))
         if node.op == "leaf":
             node = self.graph.map("copy", node.dtype, node)
-        return Traced(self.graph, node, layout=views.dense(self.shape) if self.ordered else None)
+        return Traced(self.graph, node, layout=dense(self.shape) if self.ordered else None)
 
     def copy(self, order="K"):
         node = self.graph.map("copy", self.dtype, self.node)
         if order == "C" and self.layout is None:  # asked for where NumPy may find it needless
             made = views.opaque(self, node)
-            made.layout = views.dense(self.shape)
+            made.layout = dense(self.shape)
             return made
         ordered = self.ordered or order == "C"
-        return Traced(self.graph, node, layout=views.dense(self.shape) if ordered else None)
+        return Traced(self.graph, node, layout=dense(self.shape) if ordered else None)
 
     def reshape(self, *shape, copy=None):
         shape = shape[0] if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
@@ -400,7 +409,7 @@ def apply(graph: Graph, ufunc, inputs) -> Traced:
     weak = name in _ARITHMETIC and all(each.weak for each in operands)
     node = graph.map(name, result, *nodes)
     ordered = all(each.ordered or not each.shape for each in operands)
-    return Traced(graph, node, weak, views.dense(node.shape) if ordered else None)
+    return Traced(graph, node, weak, dense(node.shape) if ordered else None)
 
 
 def reduce(
@@ -431,7 +440,7 @@ def reduce(
         node = graph.make("reduce", (node,), node.dtype, kept, (kind, wide))
     elif node.op == "leaf":  # the result is no view
         node = graph.map("copy", node.dtype, node)
-    result = Traced(graph, node, layout=views.dense(kept) if operand.ordered else None)
+    result = Traced(graph, node, layout=dense(kept) if operand.ordered else None)
     if keepdims:
         return result
     shape = tuple(size for i, size in enumerate(operand.shape) if i not in axes)

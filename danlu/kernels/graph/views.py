@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from danlu.kernels.graph.nodes import Graph, Node, Unsupported, View, overlap
+from danlu.kernels.graph.nodes import Graph, Node, Unsupported, View, dense, overlap
 
 if TYPE_CHECKING:
     from danlu.kernels.graph.traced import Traced
@@ -52,15 +52,6 @@ class Step(NamedTuple):
         if self.kind == "broadcast":
             return np.broadcast_to(array, self.how)
         return array.transpose(self.how) if self.kind == "transpose" else self.how.look(array)
-
-
-def dense(shape) -> tuple[int, ...]:
-    """The strides in elements of an array in C order."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))
 
 
 def is_dense(shape, strides) -> bool:
