@@ -84,7 +84,8 @@ class Compiled:
         self._runs: tuple = ()
         self._lock = threading.RLock()
         self._refused: dict[Any, int] = {}
-        self._alike: dict[Any, int] = {}
+        # what calls have in common -> their traces, and the compiled calls when the last was made
+        self._alike: dict[Any, tuple[int, int]] = {}
         self._noted = False
         self.programs: list[Program] = []
         self.traces = self.compiled_calls = self.eager_calls = 0

@@ -326,8 +326,8 @@ class _Assembler:
         }  # fmt: skip
         lasting = [*self.checks, *session.guards]
         conditions = _joined([*lasting, *self.of_gradients])
-        prepare, sources = session.prepared()
-        given = ", ".join(sources)
+        prepare = session.symbols.lines()
+        given = ", ".join(session.sources)
         written = [f"w{id(versions)}[0] += {count}" for versions, count in session.written()]
         cleared = [f"{self.outside(known)}._grad = None"
                    for known in session.overlay.outside.values()

@@ -14,7 +14,7 @@ from danlu.kernels.graph.nodes import Graph, Slot, Unsupported
 from danlu.kernels.graph.traced import Traced
 from danlu.tensor import Tensor
 
-__all__ = ["Session"]
+__all__ = ["Session", "comes_from_elsewhere", "is_freed"]
 
 
 class Session:
@@ -111,10 +111,6 @@ class Session:
             self.guards.append(expression)
         self.names.update(names or {})
 
-    def prepared(self) -> tuple[list[str], list[str]]:
-        """The lines before the launch, and the expressions of its arguments."""
-        return self.symbols.lines(), self.sources
-
     def host_call(self, function, args, kwargs, moves_tensors: bool) -> None:
         """Have a function called in Python at the end of every run.
 
@@ -185,6 +181,3 @@ def is_freed(tensor: Tensor) -> bool:
 def comes_from_elsewhere(known: Outside) -> bool:
     """Whether a tensor from outside is the result of operations outside."""
     return real("_edge", known.tensor) is not None or real("_view", known.tensor) is not None
-
-
-__all__ += ["comes_from_elsewhere", "is_freed"]
