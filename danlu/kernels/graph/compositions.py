@@ -26,11 +26,12 @@ def _heaviside(x, at_zero):
 
 
 def _hypot(x, y):
-    """sqrt(x^2 + y^2) by the larger one, which does not overflow."""
+    """sqrt(x^2 + y^2) by the larger one, which does not overflow; infinity also beside NaN."""
     x, y = np.abs(x), np.abs(y)
     large, small = np.maximum(x, y), np.minimum(x, y)
     share = small / np.where(large == 0.0, 1.0, large)
-    return np.where(large == math.inf, large, large * np.sqrt(share * share + 1.0))
+    either = np.isinf(x) | np.isinf(y)
+    return np.where(either, math.inf, large * np.sqrt(share * share + 1.0))
 
 
 def _reciprocal(x):
