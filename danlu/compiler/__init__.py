@@ -71,8 +71,11 @@ def compile(
         return model
     # 20 ms, here and not in a call
     from danlu.compiler import differentiable, operators, steps, verify, watch  # noqa: F401
+    from danlu.compiler.purity import state_readers
     from danlu.kernels.graph import functions, plan, single  # noqa: F401
     from danlu.nn.modules.module import Module
+
+    state_readers()
 
     if isinstance(model, Module):
         return OptimizedModule(

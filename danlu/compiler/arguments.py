@@ -49,23 +49,20 @@ def arguments_of(args, kwargs, session) -> tuple[list[str], list[str]]:
         elif value is None or isinstance(value, bool):
             checks.append(f"{path} is {value}")
         elif type(value) in BY_VALUE:
-            name, kind = f"o{id(value)}", f"k{id(type(value))}"
-            session.names.update({name: value, kind: type(value)})
+            name = session.names.of(value, "option")
+            kind = session.names.of(type(value), "kind")
             same = f"{path} == {name}" if value == value else f"{path} != {path}"
             checks.append(f"{path}.__class__ is {kind} and {same}")
         elif isinstance(value, np.ndarray):
             raise Unsupported("a NumPy array among the arguments: pass torch.from_numpy(array)")
         else:
-            name = f"o{id(value)}"
-            session.names[name] = value
-            checks.append(f"{path} is {name}")
+            checks.append(f"{path} is {session.names.of(value, 'option')}")
     return lines, checks
 
 
 def _tensor_checks(name, value, session) -> list[str]:
     array = real("_array", value)
-    kind = f"k{id(type(value))}"
-    session.names[kind] = type(value)
+    kind = session.names.of(type(value), "kind")
     session.names[array.dtype.name] = array.dtype
     checks = [
         f"{name}.__class__ is {kind}",

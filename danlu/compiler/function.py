@@ -140,7 +140,7 @@ class Compiled:
 
     def program_of(self, args, kwargs) -> Program | None:
         """The program that would run a call."""
-        return next((each for each in self.programs if each.holds(args, kwargs) is True), None)
+        return next((each for each in self.programs if each.holds(args, kwargs)), None)
 
     # ------------------------------------------------------------------ calls without a program
     def _missed(self, args, kwargs):
@@ -175,7 +175,7 @@ class Compiled:
             returned = compare(program, lambda: self._eager(args, kwargs), args, kwargs)
         except Differs as error:
             differs, returned = error.args
-        if program.stands(args, kwargs) is not True:  # it has moved what the trace was made for
+        if not program.stands(args, kwargs):  # it has moved what the trace was made for
             self._refuse(key, Refusal(_RESTLESS, attempts=ATTEMPTS))
             return returned
         if differs is not None:

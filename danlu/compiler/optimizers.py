@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from danlu.compiler.overlay import current, real
-from danlu.compiler.symbolic import Numbers, Symbol, Symbols, function_text
+from danlu.compiler.symbolic import Numbers, Symbol, Symbols
+from danlu.compiler.texts import function_text
 from danlu.kernels.graph.nodes import Unsupported
 from danlu.kernels.graph.traced import Traced
 from danlu.optim import optimizer as hooks
@@ -45,8 +46,8 @@ def inline(optimizer: Optimizer, session) -> None:
     """Record ``optimizer.step()``, as a whole or not at all.
 
     Args:
-        session: the trace. Of it are used `graph`, `symbols`, `names`, `host_calls`,
-            ``leaf(array)`` and ``guard(expression, names)``.
+        session: the trace. Of it are used `graph`, `symbols`, `host_calls`, ``leaf(array)`` and
+            ``guard(expression)``.
 
     Raises:
         NotReady: the state is not there yet.
@@ -235,8 +236,7 @@ class _Step:
                  "except Exception:", "    return False"]  # fmt: skip
         unchanged = symbols.compiled(function_text("unchanged()", lines), "unchanged")
         name = symbols.name(unchanged, "unchanged")
-        self.session.guard(f"{name}()", {name: unchanged})
-        self.session.names.update(symbols.names)
+        self.session.guard(f"{name}()")
         for param in self.members:
             param._writes[0] += 1
 
@@ -302,7 +302,7 @@ class _Step:
         members = set(map(id, self.members))
         for place, (key, entry) in enumerate(state.items()):
             self.guards += [f"key{place} is {named(key, 'param')}",
-                            f"entry{place} is {named(entry, 'entry')}"]  # fmt: skip
+                            f"entry{place} is {named(entry, 'held')}"]  # fmt: skip
             if id(key) not in members:
                 continue
             self.guards.append(f"len(entry{place}) == {len(entry)}")

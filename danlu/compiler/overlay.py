@@ -8,12 +8,12 @@ makes hold recording arrays from the start, by which they are told from those ou
 
 from __future__ import annotations
 
-from _thread import get_ident
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
 
+from danlu.compiler.profiler import unwatched
 from danlu.kernels.graph.nodes import Unsupported
 from danlu.kernels.graph.traced import Traced, lift
 from danlu.tensor import Tensor
@@ -25,7 +25,17 @@ _descriptors = {name: Tensor.__dict__[name] for name in _SLOTS}
 _array_of = _descriptors["_array"].__get__
 _set_array = _descriptors["_array"].__set__
 _installed = Lock()
-_active: Overlay | None = None
+_active: Overlay | None = None  # in whatever thread
+
+
+class _Here(local):
+    """The overlay of a trace that runs in this thread. Unlike `get_ident()`, looking here is no event
+    to a profiler, of which a trace has one."""
+
+    overlay: Overlay | None = None
+
+
+_here = _Here()
 
 
 class Outside:
@@ -55,23 +65,23 @@ class Overlay:
 
     Args:
         graph: where the trace records.
+        names: what generated code calls objects.
         leaf: called with an `Outside` when its values are first asked for; gives its `Traced`.
         closed: tells whether nothing from outside may be looked at any more; `leaf` then says why.
     """
 
-    def __init__(self, graph, leaf, closed):
-        self.graph, self._leaf, self.closed = graph, leaf, closed
-        self.thread = get_ident()
+    def __init__(self, graph, names, leaf, closed):
+        self.graph, self._names, self._leaf, self.closed = graph, names, leaf, closed
         self.outside: dict[int, Outside] = {}
         # id of a version list -> (the list, what the trace counts instead)
         self.versions: dict[int, tuple[list, list]] = {}
 
     def __enter__(self) -> Overlay:
         global _active
-        if _active is not None and _active.thread == self.thread:
+        if _here.overlay is not None:
             raise Unsupported("a trace within a trace")
         _installed.acquire()
-        _active = self
+        _active = _here.overlay = self
         for name, (get, put) in _properties.items():
             setattr(Tensor, name, property(get, put))
         return self
@@ -80,7 +90,7 @@ class Overlay:
         global _active
         for name, descriptor in _descriptors.items():
             setattr(Tensor, name, descriptor)
-        _active = None
+        _active = _here.overlay = None
         _installed.release()
 
     # ------------------------------------------------------------------ tensors from outside
@@ -94,7 +104,8 @@ class Overlay:
     def array(self, tensor: Tensor) -> Traced:
         known = self.of(tensor)
         if known.traced is None or self.closed():
-            known.traced = self._leaf(known)
+            with unwatched():
+                known.traced = self._leaf(known)
         return known.traced
 
     def lifted(self, array) -> Traced:
@@ -127,7 +138,7 @@ class Overlay:
 
     def name(self, tensor: Tensor) -> str:
         """How generated code refers to a tensor that is the same at every call."""
-        return f"t{id(tensor)}"
+        return self._names.of(tensor, "t")
 
     def change(self, name: str, tensor: Tensor, value) -> None:
         known = self.of(tensor)
@@ -141,7 +152,7 @@ class Overlay:
 
 def current() -> Overlay | None:
     """The overlay of a trace that runs in this thread."""
-    return _active if _active is not None and _active.thread == get_ident() else None
+    return _here.overlay
 
 
 def real(name: str, tensor: Tensor):
@@ -155,14 +166,15 @@ def is_inside(tensor: Tensor) -> bool:
 
 
 def _get_array(tensor):
-    array = _array_of(tensor)
-    if array.__class__ is Traced or _active is None or _active.thread != get_ident():
+    array, overlay = _array_of(tensor), _here.overlay
+    if array.__class__ is Traced or overlay is None:
         return array
-    return _active.array(tensor)
+    return overlay.array(tensor)
 
 
 def _put_array(tensor, value):
-    if _active is None or _active.thread != get_ident():
+    overlay = _here.overlay
+    if overlay is None:
         _set_array(tensor, value)
         return
     try:
@@ -170,9 +182,9 @@ def _put_array(tensor, value):
     except AttributeError:  # a new tensor
         before = None
     if before is None or before.__class__ is Traced:
-        _set_array(tensor, _active.lifted(value))
+        _set_array(tensor, overlay.lifted(value))
     else:
-        _active.change("_array", tensor, value)
+        overlay.change("_array", tensor, value)
 
 
 def _accessors(name):
@@ -180,23 +192,17 @@ def _accessors(name):
     get_plain, put_plain = descriptor.__get__, descriptor.__set__
 
     def get(tensor):
-        if (
-            _active is None
-            or _active.thread != get_ident()
-            or _array_of(tensor).__class__ is Traced
-        ):
+        overlay = _here.overlay
+        if overlay is None or _array_of(tensor).__class__ is Traced:
             return get_plain(tensor)
-        return _active.slot(name, tensor)
+        return overlay.slot(name, tensor)
 
     def put(tensor, value):
-        if (
-            _active is None
-            or _active.thread != get_ident()
-            or _array_of(tensor).__class__ is Traced
-        ):
+        overlay = _here.overlay
+        if overlay is None or _array_of(tensor).__class__ is Traced:
             put_plain(tensor, value)
         else:
-            _active.change(name, tensor, value)
+            overlay.change(name, tensor, value)
 
     return get, put
 

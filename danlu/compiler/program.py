@@ -2,10 +2,12 @@
 
 The function's text is made for one trace:
 
-    def run(args, kwargs):
+    def run(args, kwargs, asks=0):
         x0 = args[0]
         if not (x0.__class__ is Tensor and x0._array.shape == (100, 2) and ... and epoch[0] == 7):
             return MISS
+        if asks:
+            return [a1, a2, x0._array]
         r = launch(a1, a2, x0._array)
         w0[0] += 1
         t1._grad = wrap(r[1])
@@ -28,6 +30,7 @@ from danlu.compiler.overlay import Outside, is_inside, real
 from danlu.compiler.random import generators_of
 from danlu.compiler.session import Session, comes_from_elsewhere
 from danlu.compiler.structure import build
+from danlu.compiler.texts import define, function_text
 from danlu.kernels.graph.nodes import Node as Value
 from danlu.kernels.graph.nodes import Unsupported
 from danlu.kernels.graph.traced import Traced
@@ -37,6 +40,8 @@ __all__ = ["MISS", "Program", "assemble"]
 
 MISS: Any = object()
 _LARGE = 1 << 14  # bytes that are worth the moment it takes to free them early
+# What a call of the function asks for: one text for all saves a millisecond of compiling it.
+_RUN, _HOLDS, _STANDS = range(3)
 
 
 class Program:
@@ -44,9 +49,6 @@ class Program:
 
     Attributes:
         run: `run(args, kwargs)`; MISS where a guard does not hold.
-        holds: True where the guards hold.
-        stands: the same but for gradients, which a run leaves or takes away itself.
-        arguments: `arguments(args, kwargs)`: what the back end is called with.
         settle: `settle(n)`: what n runs leave behind besides arrays written in place, gradients
             and results.
         source: their text.
@@ -74,13 +76,25 @@ class Program:
         self.symbols.close()
 
     def __getattr__(self, name):
-        """A function of the text: compiled when first asked for, half a millisecond each."""
+        """A function of the text: compiled when first asked for."""
         text = self.__dict__.get("_texts", {}).get(name)
         if text is None:
             raise AttributeError(name)
-        exec(text, self._scope)
+        define(text, self._scope)
         made = self.__dict__[name] = self._scope[name]
         return made
+
+    def holds(self, args, kwargs) -> bool:
+        """Whether the guards hold for a call."""
+        return self.run(args, kwargs, _HOLDS) is not MISS
+
+    def stands(self, args, kwargs) -> bool:
+        """Whether they hold but for gradients, which a run leaves or takes away itself."""
+        return self.run(args, kwargs, _STANDS) is not MISS
+
+    def arguments(self, args, kwargs) -> list:
+        """What the back end is called with; MISS where `stands` says no."""
+        return self.run(args, kwargs, _STANDS)
 
     @property
     def source(self) -> str:
@@ -183,10 +197,13 @@ class _Assembler:
             self.given[id(known)] = value
             self.effects.append(f"{self.outside(known)}._grad = {self.tensor(value)}")
 
-    def checked(self, conditions: str) -> list[str]:
-        """The beginning of a function of a call's arguments, which ends where guards do not hold."""
+    def checked(self) -> list[str]:
+        """The beginning of the function, which ends where guards do not hold."""
+        lasting = [*self.checks, *self.session.guards]
+        if self.of_gradients:
+            lasting.append(f"(asks == {_STANDS} or ({_joined(self.of_gradients)}))")
         return [
-            "try:", *[f"    {line}" for line in self.lines], f"    if not ({conditions}):",
+            "try:", *[f"    {line}" for line in self.lines], f"    if not ({_joined(lasting)}):",
             "        return MISS",
             "except Exception:", "    return MISS",  # something that was read is no longer there
         ]  # fmt: skip
@@ -202,9 +219,7 @@ class _Assembler:
     def host_argument(self, value) -> str:
         if isinstance(value, Tensor):
             return self.tensor(value)
-        name = f"v{id(value)}"
-        self.session.names[name] = value
-        return name
+        return self.session.names.of(value, "v")
 
     def gradients(self) -> None:
         """The gradients that tensors from outside are left with."""
@@ -230,9 +245,7 @@ class _Assembler:
     def outside(self, known: Outside) -> str:
         if known.path is not None:
             return known.path
-        name = self.session.overlay.name(known.tensor)
-        self.session.names[name] = known.tensor
-        return name
+        return self.session.overlay.name(known.tensor)
 
     def tensor(self, value) -> str:
         """The expression of a tensor that a run leaves behind or returns."""
@@ -262,9 +275,7 @@ class _Assembler:
                     self.history(name, value)
             return name
         if type(value) in BY_VALUE or isinstance(value, type):
-            name = f"v{id(value)}"
-            self.session.names[name] = value
-            return name
+            return self.session.names.of(value, "v")
         raise Unsupported(f"a result of type {type(value).__name__}")
 
     def returned_name(self, value) -> str:
@@ -312,8 +323,8 @@ class _Assembler:
         self.gradients()
         if differentiated is not None:
             outcome = differentiated.outcome(self)
-        for versions, _ in session.written():
-            session.names[f"w{id(versions)}"] = versions
+        written = [f"{session.names.of(versions, 'w')}[0] += {count}"
+                   for versions, count in session.written()]  # fmt: skip
         _refuse_overlaps(session)
         self.keep_apart()
         back_end = executable(session.graph, self.results, session.arguments, session.of_any_size)
@@ -324,24 +335,21 @@ class _Assembler:
             "grad_state": grad_mode.state, "default_dtype": dtypes.get_default_dtype,
             "dtype": dtypes.get_default_dtype(), "Tensor": Tensor,
         }  # fmt: skip
-        lasting = [*self.checks, *session.guards]
-        conditions = _joined([*lasting, *self.of_gradients])
         prepare = session.symbols.lines()
         given = ", ".join(session.sources)
-        written = [f"w{id(versions)}[0] += {count}" for versions, count in session.written()]
         cleared = [f"{self.outside(known)}._grad = None"
                    for known in session.overlay.outside.values()
                    if known.changed.get("_grad", self) is None]  # fmt: skip
-        checked = self.checked(conditions)
         functions = {
-            "run(args, kwargs)": [*checked, *self.dropped(), *prepare, f"r = launch({given})", *self.effects,
-                                  *written, f"return {outcome}"],
-            "holds(args, kwargs)": [*checked, "return True"],
-            "stands(args, kwargs)": [*self.checked(_joined(lasting)), "return True"],
-            "arguments(args, kwargs)": [*self.lines, *prepare, f"return [{given}]"],
+            f"run(args, kwargs, asks={_RUN})": [
+                *self.checked(), *prepare, "if asks:", f"    return [{given}]", *self.dropped(),
+                f"r = launch({given})", *self.effects, *written, f"return {outcome}",
+            ],
             "settle(n)": [*[f"{each} * n" for each in written], *cleared, "return"],
         }  # fmt: skip
-        texts = {head.partition("(")[0]: _function(head, each) for head, each in functions.items()}
+        texts = {
+            head.partition("(")[0]: function_text(head, each) for head, each in functions.items()
+        }
         scope = {**names, "__name__": __name__}
         return Program(texts, scope, session, back_end, self.grads, self.outputs, differentiated)
 
@@ -365,10 +373,6 @@ def _apart(array, roots) -> bool:
 def _looks_at_argument(traced: Traced) -> bool:
     node = traced._node
     return node.op == "leaf" and node.info.slot.kind == "argument"
-
-
-def _function(head: str, lines) -> str:
-    return f"def {head}:\n" + "".join(f"    {line}\n" for line in lines)
 
 
 def _joined(conditions) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from danlu.autograd.node import FREED, LEAF
 from danlu.compiler.overlay import Outside, Overlay, real
 from danlu.compiler.symbolic import Symbols
+from danlu.compiler.texts import Names
 from danlu.kernels.graph.nodes import Graph, Slot, Unsupported
 from danlu.kernels.graph.traced import Traced
 from danlu.tensor import Tensor
@@ -36,14 +37,14 @@ class Session:
     def __init__(self, of_any_size: bool = False):
         self.of_any_size, self.closed = of_any_size, False
         self.graph = Graph()
-        self.overlay = Overlay(self.graph, self._leaf_of, lambda: self.closed)
+        self.names = Names()
+        self.overlay = Overlay(self.graph, self.names, self._leaf_of, lambda: self.closed)
         self.arguments: list = []
         self.sources: list[str] = []
-        self.names: dict = {}
         self.guards: list[str] = []
         self.host_calls: list[tuple] = []
         self.before_host: list[tuple] = []
-        self.symbols = Symbols(self.scalar)
+        self.symbols = Symbols(self.scalar, self.names)
         self._leaves: dict[int, Traced] = {}
 
     # ------------------------------------------------------------------ arguments of the graph
@@ -57,8 +58,7 @@ class Session:
         """An array that lives at the same place at every run."""
         found = self._leaves.get(id(array))
         if found is None:
-            number = self.add_argument(array, f"a{id(array)}")
-            self.names[f"a{id(array)}"] = array
+            number = self.add_argument(array, self.names.of(array, "a"))
             found = self._leaves[id(array)] = self._traced(array, number)
         return found
 
@@ -74,9 +74,8 @@ class Session:
         array, tensor = known.array, known.tensor
         if known.path is None:
             name = self.overlay.name(tensor)
-            self.names[name] = tensor
             traced = self.leaf(array)
-            self.guards.append(f"{name}._array is a{id(array)}")
+            self.guards.append(f"{name}._array is {self.names.of(array, 'a')}")
             if array.dtype.kind in "fcV":
                 wanted = real("_requires_grad", tensor)
                 self.guards.append(f"{name}._requires_grad is {wanted}")
@@ -95,8 +94,8 @@ class Session:
     def _same_hooks(self, name: str, hooks) -> list[str]:
         if not hooks and not getattr(hooks, "after", None):
             return [f"not {name}._hooks"]
-        self.names[f"h{id(hooks)}"] = hooks
-        return [f"{name}._hooks is h{id(hooks)} and [*{name}._hooks] == {[*hooks]} and "
+        kept = self.names.of(hooks, "hooks")
+        return [f"{name}._hooks is {kept} and [*{name}._hooks] == {[*hooks]} and "
                 f"[*{name}._hooks.after] == {[*hooks.after]}"]  # fmt: skip
 
     def scalar(self, value: float, source: str) -> Traced:
@@ -105,11 +104,10 @@ class Session:
         node = self.graph.make("scalar", (), np.dtype(np.float64), (), number)
         return Traced(self.graph, node, weak=True)
 
-    def guard(self, expression: str, names: dict | None = None) -> None:
+    def guard(self, expression: str) -> None:
         """A condition for the trace to hold."""
         if expression not in self.guards:
             self.guards.append(expression)
-        self.names.update(names or {})
 
     def host_call(self, function, args, kwargs, moves_tensors: bool) -> None:
         """Have a function called in Python at the end of every run.

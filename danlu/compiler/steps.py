@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from danlu.compiler import overlay
 from danlu.compiler.optimizers import NotReady, inline
+from danlu.compiler.profiler import unwatched
 from danlu.compiler.session import Session
-from danlu.compiler.watch import unwatched
 from danlu.kernels.graph.nodes import Unsupported
 from danlu.nn.modules.lazy import LazyModuleMixin
 from danlu.optim import optimizer as optimizers

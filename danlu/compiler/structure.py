@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from danlu.compiler.texts import Names
+
 __all__ = ["build", "is_structure", "leaves"]
 
 
@@ -22,7 +24,7 @@ def _is_named_tuple(value) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
-def leaves(value, path: str, names: dict | None = None) -> tuple[list[tuple[str, Any]], list[str]]:
+def leaves(value, path: str, names: Names | None = None) -> tuple[list[tuple[str, Any]], list[str]]:
     """The leaves of nested tuples, lists, dicts and dataclasses.
 
     Args:
@@ -34,7 +36,7 @@ def leaves(value, path: str, names: dict | None = None) -> tuple[list[tuple[str,
     """
     found: list[tuple[str, Any]] = []
     checks: list[str] = []
-    _walk(value, path, found, checks, {} if names is None else names)
+    _walk(value, path, found, checks, Names() if names is None else names)
     return found, checks
 
 
@@ -44,8 +46,7 @@ def _walk(value, path, found, checks, names) -> None:
         return
     kind = type(value)
     if not path.isidentifier():  # those of a call are what Python makes them
-        names[f"k{id(kind)}"] = kind
-        checks.append(f"{path}.__class__ is k{id(kind)}")
+        checks.append(f"{path}.__class__ is {names.of(kind, 'kind')}")
     if isinstance(value, (tuple, list)):
         checks.append(f"len({path}) == {len(value)}")
         parts = [(f"{path}[{number}]", each) for number, each in enumerate(value)]

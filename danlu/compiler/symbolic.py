@@ -11,14 +11,15 @@ import operator
 from collections.abc import Callable
 from math import isfinite
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from danlu.compiler.texts import Names, define, function_text
 from danlu.kernels.graph.nodes import Unsupported
 from danlu.kernels.graph.traced import Traced
 
-__all__ = ["Functions", "Numbers", "Symbol", "Symbols", "function_text"]
+__all__ = ["Functions", "Numbers", "Symbol", "Symbols"]
 
 
 def _binary(sign: str, function: Callable):
@@ -220,6 +221,7 @@ class Symbols:
     Args:
         scalar: ``scalar(value, name)`` makes a float argument of the graph, which generated code
             finds in the variable `name`.
+        names: where to put what the texts refer to; new ones by default.
 
     Attributes:
         names: what the texts refer to.
@@ -239,14 +241,14 @@ class Symbols:
         ([0.75], (0.25,))
     """
 
-    def __init__(self, scalar: Callable[[float, str], Traced]):
+    def __init__(self, scalar: Callable[[float, str], Traced], names: Names | None = None):
         self._scalar = scalar
-        self.names: dict[str, Any] = {"rounded": rounded}
+        self.names = Names() if names is None else names
+        self.names["rounded"] = rounded
         self.arguments: dict[Symbol, Traced | None] = {}
         self._made: dict[tuple, Symbol] = {}
         self._decisions: dict[str, _Decision] = {}
         self._numbers: dict[int, Numbers] = {}
-        self._named: dict[int, str] = {}
 
     def close(self) -> None:
         """Let go of the trace, which is over."""
@@ -256,11 +258,7 @@ class Symbols:
     # ------------------------------------------------------------------ what is read
     def name(self, value, stem: str) -> str:
         """What generated code calls an object."""
-        found = self._named.get(id(value))
-        if found is None:
-            found = self._named[id(value)] = f"{stem}{len(self._named)}"
-            self.names[found] = value
-        return found
+        return self.names.of(value, stem)
 
     def input(self, text: str, value: float, moves: bool = False) -> Symbol:
         """A number that the expression `text` reads as a float at run time."""
@@ -350,7 +348,7 @@ class Symbols:
     def compiled(self, text: str, name: str, **others) -> Callable:
         """The function that a text defines."""
         scope = {**self.names, "np": np, **others}
-        exec(text, scope)
+        define(text, scope)
         return scope[name]
 
     def _needed(self, wanted) -> list[Symbol]:
@@ -430,8 +428,3 @@ def _stride(numbers: Numbers) -> float | None:
             return None
         total += step
     return total
-
-
-def function_text(head: str, lines) -> str:
-    """A function of these lines."""
-    return f"def {head}:\n" + "".join(f"    {line}\n" for line in lines)

@@ -25,6 +25,7 @@ from danlu.compiler.function import Compiled
 from danlu.compiler.guards import Guards
 from danlu.compiler.kinds import Refused
 from danlu.compiler.places import ModuleState, Place
+from danlu.compiler.profiler import resume
 from danlu.compiler.purity import (
     DANLU,
     EFFECTFUL,
@@ -46,7 +47,7 @@ from danlu.nn.modules.module import Module
 from danlu.optim import optimizer
 from danlu.tensor import Tensor
 
-__all__ = ["Observer", "Refused", "unwatched"]
+__all__ = ["Observer", "Refused"]
 
 _GENERATES = 0x20 | 0x80 | 0x200  # flags of generators, coroutines, asynchronous generators
 _RESUME = dis.opmap.get("RESUME")
@@ -54,29 +55,6 @@ _RESUME = dis.opmap.get("RESUME")
 
 class _Stop(BaseException):
     """Leaves the watched function; not an Exception, which the function could catch."""
-
-
-def _resume(profiler) -> None:
-    """Put a profiler back; of those written in C, `sys.setprofile` takes none."""
-    if profiler is None or callable(profiler):
-        sys.setprofile(profiler)
-    else:
-        sys.setprofile(None)
-        profiler.enable()
-
-
-class unwatched:  # a statement's word, as nullcontext
-    """A block of danlu's own code, in which an observer need not look at every call: events of the
-    profiler are most of the time of a trace."""
-
-    __slots__ = ("_profiler",)
-
-    def __enter__(self) -> None:
-        self._profiler = sys.getprofile()
-        sys.setprofile(None)
-
-    def __exit__(self, *exception) -> None:
-        _resume(self._profiler)
 
 
 class Observer:
@@ -154,11 +132,11 @@ class Observer:
         except BaseException as error:
             self.where = self._where_raised(error)
             if self._refused is None:
-                _resume(profiler)
+                resume(profiler)
                 self._undo()
                 raise
         finally:
-            _resume(profiler)
+            resume(profiler)
             if collects:
                 gc.enable()
         refused = self._undo()

@@ -49,9 +49,10 @@ class Session:
 
     def __init__(self):
         self.graph, self.arguments, self.sources = Graph(), [], []
-        self.names, self.guards, self._leaves = {}, [], {}
+        self.guards, self._leaves = [], {}
         self.host_calls = []
         self.symbols = Symbols(self.scalar)
+        self.names = self.symbols.names
 
     def _argument(self, sample, source):
         self.arguments.append(sample)
@@ -60,8 +61,7 @@ class Session:
 
     def leaf(self, array):
         if id(array) not in self._leaves:
-            number = self._argument(array, f"a{len(self.arguments)}")
-            self.names[self.sources[-1]] = array
+            number = self._argument(array, self.names.of(array, "a"))
             leaf = self.graph.leaf(array, Slot("argument", number))
             self._leaves[id(array)] = Traced(self.graph, leaf)
         return self._leaves[id(array)]
@@ -71,9 +71,8 @@ class Session:
         node = self.graph.make("scalar", (), np.dtype(np.float64), (), number)
         return Traced(self.graph, node, weak=True)
 
-    def guard(self, expression, names):
+    def guard(self, expression):
         self.guards.append(expression)
-        self.names.update(names)
 
 
 def launched(graph, arguments):

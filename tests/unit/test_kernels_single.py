@@ -402,11 +402,13 @@ def test_calls_on_arguments_alone_run_before_the_launch():
 def test_rows_are_added_up_by_number():
     values, numbers = normal(3, 4, 11), np.random.default_rng(0).integers(0, 6, (3, 4))
 
-    def function(values, numbers):
+    def function(values, numbers, number):
         made = sum_rows(values * 2, numbers, 6)
-        return made, made + 1, gather_rows(made, numbers), sum_rows(values[..., 0] * 2, numbers, 7)
+        same = np.broadcast_to(number, values.shape)
+        others = sum_rows(values[..., 0] * 2, numbers, 7), sum_rows(same, numbers, 6)
+        return made, made + 1, gather_rows(made, numbers), *others
 
-    agrees(function, values, numbers)
+    agrees(function, values, numbers, np.array(1.5, np.float32))
 
 
 def test_other_calls_and_too_much_work_are_refused():

@@ -21,6 +21,7 @@ _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _KNOWN: dict = {}
 # what asks for shapes and dtypes alone
 _ASKING = frozenset((np.shape, np.ndim, np.size, np.result_type, np.iscomplexobj, np.isrealobj))
+_OF_ONE = {np.shape: Traced.shape.fget, np.ndim: Traced.ndim.fget, np.size: Traced.size.fget}
 # the shapes of their results depend on values
 _BY_VALUE = frozenset((
     np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.intersect1d, np.nonzero,
@@ -57,6 +58,8 @@ def call_function(graph, function, args, kwargs):
         Unsupported: its result's shape depends on values, or it changes its arguments.
     """
     if function in _ASKING:
+        if len(args) == 1 and not kwargs and function in _OF_ONE:
+            return _OF_ONE[function](args[0])
         empty = [np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Traced) else x
                  for x in args]  # fmt: skip
         return function(*empty, **kwargs)

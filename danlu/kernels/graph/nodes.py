@@ -21,7 +21,7 @@ graph is built. What a node computes is its `op`:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -110,6 +110,11 @@ def dtype_name(dtype: np.dtype) -> str:
 
 def dense(shape) -> tuple[int, ...]:
     """Strides in elements of an array in C order."""
+    return _dense(tuple(shape))
+
+
+@lru_cache(4096)
+def _dense(shape) -> tuple[int, ...]:
     strides, step = [], 1
     for size in reversed(shape):
         strides.append(step)
@@ -165,7 +170,11 @@ class Graph:
 
     def map(self, op: str, dtype: np.dtype, *args: Node) -> Node:
         """An elementwise function of broadcast operands."""
-        shape = np.broadcast_shapes(*[each.shape for each in args])
+        shape = args[0].shape
+        for each in args:
+            if each.shape != shape:
+                shape = np.broadcast_shapes(*[each.shape for each in args])
+                break
         return self.make(op, args, np.dtype(dtype), shape)
 
     def view(self, leaf: Node, look) -> Node | None:

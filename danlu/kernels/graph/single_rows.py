@@ -60,7 +60,10 @@ class PlaceWriter(NestWriter):
             address = f.at(self.base(place), offset, load_type(dtype_name(place.dtype)))
             rest = steps.get(nest.lane, 0)
             before = self.read(address, place, rest, scope.valid)
-            self.write(address, place, rest, scope.valid, before + scope.values[value])
+            added = scope.values[value]
+            if added.type.lanes < before.type.lanes:  # the same along a row
+                added = f.broadcast(added, before.type.lanes)
+            self.write(address, place, rest, scope.valid, before + added)
 
         nest.action = add
         self.run(nest, [])

@@ -8,9 +8,10 @@ NumPy.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator
+from functools import cache, partial
 from math import prod
-from weakref import WeakSet
+from weakref import ref
 
 import numpy as np
 
@@ -46,11 +47,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         base: the array that this one is a view of, itself none; None for other arrays.
         steps: how the view gets from there to here; None where that is not known.
         layout: the strides in elements that NumPy gives the array, None where they are not known.
+        family: references to all arrays that look at the same values; None for one alone.
     """
 
     __slots__ = (
-        "__weakref__", "_node", "_seen", "_whole", "_writes", "base", "graph", "layout", "relatives", "steps",
-        "weak",
+        "__weakref__", "_node", "_seen", "_whole", "_writes", "base", "family", "graph", "layout", "steps", "weak",
     )  # fmt: skip
 
     def __init__(self, graph: Graph, node: Node, weak: bool = False, layout=None):
@@ -62,14 +63,24 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         self._writes = self._seen = 0
         # of an argument of which parts were written: all of it
         self._whole: Node | None = None
-        # all living arrays that look at the same values
-        self.relatives: WeakSet[Traced] = WeakSet((self,))
+        self.family: list[ref[Traced]] | None = None
 
     # ------------------------------------------------------------------ what arrays know
     @property
     def node(self) -> Node:
         """The values that the array holds here."""
+        node = self._node
+        if self.base is None and node.op != "leaf":
+            return node
         return views.present(self)
+
+    @property
+    def relatives(self) -> Iterator[Traced]:
+        """All living arrays that look at the same values, itself among them."""
+        for each in self.family or [ref(self)]:
+            array = each()
+            if array is not None:
+                yield array
 
     @property
     def _in_argument(self) -> bool:
@@ -390,26 +401,38 @@ def apply(graph: Graph, ufunc, inputs) -> Traced:
     """
     operands = [lift(graph, each) for each in inputs]
     name = ufunc.__name__
-    if ufunc.nout != 1 or ufunc.signature is not None:
-        raise Unsupported(name)
-    if all(each.weak for each in operands):  # arithmetic of Python floats
-        nodes = [convert(graph, each.node, _FLOAT64) for each in operands]
-        result = ufunc.resolve_dtypes((*[_FLOAT64] * len(nodes), None))[-1]
-        if result != _FLOAT64:
-            raise Unsupported(f"{name} of Python floats")
-    else:
-        try:
-            *types, result = ufunc.resolve_dtypes((*map(_weak_type, operands), None))
-        except TypeError as error:
-            raise Unsupported(str(error)) from None
-        operations.check(name, dtype_name(result), tuple(map(dtype_name, types)))
-        nodes = [convert(graph, each.node, dtype) for each, dtype in zip(operands, types)]
-    operations.check(name, dtype_name(result), tuple(dtype_name(each.dtype) for each in nodes))
+    *types, result = _typed(ufunc, tuple([_weak_type(each) for each in operands]))
+    nodes = [convert(graph, each.node, dtype) for each, dtype in zip(operands, types)]
     # arithmetic of Python floats gives Python floats; functions of them give NumPy's
     weak = name in _ARITHMETIC and all(each.weak for each in operands)
     node = graph.map(name, result, *nodes)
-    ordered = all(each.ordered or not each.shape for each in operands)
+    ordered = all(not each._node.shape or each.ordered for each in operands)
     return Traced(graph, node, weak, dense(node.shape) if ordered else None)
+
+
+@cache
+def _typed(ufunc, kinds) -> tuple:
+    """The dtypes that a ufunc computes with on operands of these kinds, and that of its result:
+    what it takes to find them is most of the time of a trace.
+
+    Raises:
+        Unsupported: it cannot be generated.
+    """
+    name = ufunc.__name__
+    if ufunc.nout != 1 or ufunc.signature is not None:
+        raise Unsupported(name)
+    if all(isinstance(kind, type) for kind in kinds):  # arithmetic of Python floats
+        types = (_FLOAT64,) * (len(kinds) + 1)
+        if ufunc.resolve_dtypes((*types[1:], None))[-1] != _FLOAT64:
+            raise Unsupported(f"{name} of Python floats")
+    else:
+        try:
+            types = ufunc.resolve_dtypes((*kinds, None))
+        except TypeError as error:
+            raise Unsupported(str(error)) from None
+    *inputs, result = types
+    operations.check(name, dtype_name(result), tuple(map(dtype_name, inputs)))
+    return types
 
 
 def reduce(

@@ -11,8 +11,10 @@ result can be read, but neither it nor what it was made of may be written to whi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -54,6 +56,7 @@ class Step(NamedTuple):
         return array.transpose(self.how) if self.kind == "transpose" else self.how.look(array)
 
 
+@lru_cache(4096)
 def is_dense(shape, strides) -> bool:
     """Whether an array of these strides is in C order."""
     step = 1
@@ -78,11 +81,13 @@ def looked(x: Traced, step: Step, is_view: bool = False) -> Traced:
     """
     layout = None
     if x.layout is not None:
-        try:
-            part = step.look(_shown(x.shape, x.layout))
-            layout, is_view = part.strides, True
-        except ValueError:  # the reshape copies
-            layout = dense(step.how)
+        if step.kind == "transpose":
+            layout, is_view = tuple([x.layout[axis] for axis in step.how]), True
+        elif step.kind == "reshape" and is_dense(x.shape, x.layout):
+            layout, is_view = dense(step.how), True
+        else:
+            layout, is_view = _seen_by(step, x)
+        if not is_view:
             return type(x)(x.graph, _viewed(x.graph, x.node, step), layout=layout)
     elif step.kind != "reshape" or _wide(step.how) == _wide(x.shape):
         is_view = True
@@ -94,6 +99,14 @@ def looked(x: Traced, step: Step, is_view: bool = False) -> Traced:
     return _related(made, x, (*x.steps, step) if known else None)  # type: ignore[misc]
 
 
+def _seen_by(step: Step, x: Traced) -> tuple[tuple[int, ...], bool]:
+    """The layout after one more step, and whether that is a view."""
+    try:
+        return step.look(_shown(x.shape, x.layout)).strides, True
+    except ValueError:  # the reshape copies
+        return dense(step.how), False
+
+
 def opaque(x: Traced, node: Node) -> Traced:
     """An array of these values that shares memory with another in a way that is not known."""
     return _related(type(x)(x.graph, node), x, None)
@@ -103,8 +116,10 @@ def _related(made, x, steps):
     made.base = base_of(x)
     made.steps = steps
     made._seen = made.base._writes
-    made.relatives = x.relatives
-    x.relatives.add(made)
+    if x.family is None:
+        x.family = [ref(x)]
+    made.family = x.family
+    made.family.append(ref(made))
     return made
 
 
@@ -115,6 +130,9 @@ def _wide(shape) -> list[int]:
 def _viewed(graph: Graph, node: Node, step: Step) -> Node:
     """The node of one step."""
     if node.op == "leaf":
+        if step.kind == "reshape" and is_dense(node.shape, node.info.strides):
+            found = node.info._replace(strides=dense(step.how))
+            return graph.make("leaf", (), node.dtype, step.how, found)
         found = graph.view(node, step.look)
         if found is not None:
             return found
