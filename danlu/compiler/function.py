@@ -259,7 +259,6 @@ def trace(function, args, kwargs, of_any_size: bool = False) -> Program:
     """
     from danlu.compiler.differentiable import differentiate
     from danlu.compiler.operators import operators_on_traced
-    from danlu.compiler.optimizers import NotReady
     from danlu.compiler.steps import steps_in_trace
     from danlu.compiler.watch import Observer, Refused
 
@@ -279,7 +278,7 @@ def trace(function, args, kwargs, of_any_size: bool = False) -> Program:
         for expression in _guards(observer, session):
             session.guard(expression)
         return assemble(session, returned, lines, checks, differentiated)
-    except NotReady as error:
+    except overlay.NotReady as error:
         raise Refusal(str(error), attempts=ATTEMPTS) from None
     except Refused as error:
         raise Refusal(error.reason, error.where, 1 if error.lasting else 2) from None

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.compiler.overlay import current, real
+from danlu.compiler.overlay import NotReady, current, real
 from danlu.compiler.symbolic import Numbers, Symbol, Symbols
 from danlu.compiler.texts import function_text
 from danlu.kernels.graph.nodes import Unsupported
@@ -27,7 +27,7 @@ from danlu.optim.optimizer import Optimizer
 from danlu.optim.sgd import SGD
 from danlu.tensor import Tensor
 
-__all__ = ["MOST_ELEMENTS", "NotReady", "inline"]
+__all__ = ["MOST_ELEMENTS", "inline"]
 
 # A graph saves a step its Python, about 20 us. Updates of more elements than these take several
 # times that in either way, and every large array has a loop of its own to be compiled.
@@ -36,10 +36,6 @@ MOST_ELEMENTS = 1 << 17
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _STEPS = (FormulaOptimizer._step_group, SGD._step_group)
-
-
-class NotReady(Exception):
-    """The optimizer has not begun its state yet: it is to make a step by itself first."""
 
 
 def inline(optimizer: Optimizer, session) -> None:

@@ -18,7 +18,7 @@ from danlu.kernels.graph.nodes import Unsupported
 from danlu.kernels.graph.traced import Traced, lift
 from danlu.tensor import Tensor
 
-__all__ = ["Outside", "Overlay", "current", "is_inside", "real"]
+__all__ = ["NotReady", "Outside", "Overlay", "current", "is_inside", "real"]
 
 _SLOTS = ("_array", "_edge", "_generation", "_grad", "_hooks", "_requires_grad", "_view", "_writes")
 _descriptors = {name: Tensor.__dict__[name] for name in _SLOTS}
@@ -26,6 +26,11 @@ _array_of = _descriptors["_array"].__get__
 _set_array = _descriptors["_array"].__set__
 _installed = Lock()
 _active: Overlay | None = None  # in whatever thread
+
+
+class NotReady(Exception):
+    """A first call is to be made without a trace: in it an optimizer begins its state, or a lazy
+    module gets its parameters."""
 
 
 class _Here(local):
@@ -193,13 +198,21 @@ def _accessors(name):
 
     def get(tensor):
         overlay = _here.overlay
-        if overlay is None or _array_of(tensor).__class__ is Traced:
+        try:
+            plain = overlay is None or _array_of(tensor).__class__ is Traced
+        except AttributeError:  # it has no memory yet
+            raise NotReady(f"an {type(tensor).__name__}") from None
+        if plain:
             return get_plain(tensor)
         return overlay.slot(name, tensor)
 
     def put(tensor, value):
         overlay = _here.overlay
-        if overlay is None or _array_of(tensor).__class__ is Traced:
+        try:
+            plain = overlay is None or _array_of(tensor).__class__ is Traced
+        except AttributeError:  # it has no memory yet
+            raise NotReady(f"an {type(tensor).__name__}") from None
+        if plain:
             put_plain(tensor, value)
         else:
             overlay.change(name, tensor, value)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from danlu.compiler import overlay
-from danlu.compiler.optimizers import NotReady, inline
+from danlu.compiler.optimizers import inline
+from danlu.compiler.overlay import NotReady, current
 from danlu.compiler.profiler import unwatched
 from danlu.compiler.session import Session
 from danlu.kernels.graph.nodes import Unsupported
@@ -28,7 +28,7 @@ def steps_in_trace(session: Session) -> Iterator[None]:
     """Let a trace see the steps of optimizers, schedulers and averaged models of this thread."""
 
     def optimizer_step(step, optimizer, args, kwargs) -> bool:
-        if overlay.current() is not session.overlay:
+        if current() is not session.overlay:
             return False
         if args or any(each is not None for each in kwargs.values()):
             raise Unsupported(f"{type(optimizer).__name__}.step with a closure")
@@ -85,7 +85,7 @@ def _hooks_of(optimizer) -> tuple[list, list]:
 
 def _host_call(session, method, moves_tensors):
     def call(*args, **kwargs):
-        if overlay.current() is not session.overlay:
+        if current() is not session.overlay:
             return method(*args, **kwargs)
         if moves_tensors is None:
             if method(*args, **kwargs):

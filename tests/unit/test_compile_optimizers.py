@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import danlu as torch
-from danlu.compiler.optimizers import NotReady, inline
+from danlu.compiler.optimizers import inline
+from danlu.compiler.overlay import NotReady
 from danlu.compiler.symbolic import Numbers, Symbols
 from danlu.kernels import optimizers as kernels
 from danlu.kernels.graph.nodes import Graph, Slot, Unsupported

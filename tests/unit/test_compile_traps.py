@@ -100,6 +100,32 @@ def lazy_module():
     return (lambda x: net(x)), nothing, lambda: copied(net.state_dict())
 
 
+@trap
+def lazy_module_in_training():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.LazyLinear(3), nn.Tanh(), nn.LazyLinear(1))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step, nothing, lambda: copied(net.state_dict())
+
+
+def test_a_lazy_module_is_compiled_from_its_second_call_on():
+    step, _, _ = lazy_module_in_training()
+    compiled = torch.compile(step)
+    for _ in range(5):
+        compiled(torch.ones(4, 3))
+    stats = torch.compiler.stats(compiled)
+    assert not stats.refusals
+    assert stats.compiled_calls == 3
+
+
 # ---------------------------------------------------------------------- values that are baked
 @trap
 def rate_returned():
