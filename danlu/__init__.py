@@ -130,8 +130,9 @@ if _TYPE_CHECKING:
 
 # Loaded when first used: a program that does not ask for them does not wait for them.
 _SUBMODULES = frozenset(
-    "accelerator amp backends compat compiler cuda distributed fft func jit keras linalg metrics multiprocessing nn "
-    "optim overrides printing random serialization special tabular testing text types utils version vision".split()
+    "_dynamo _inductor accelerator amp backends compat compiler cuda distributed fft func jit keras linalg metrics "
+    "multiprocessing nn optim overrides printing random serialization special tabular testing text types utils version "
+    "vision".split()
 )
 _MODULES = _SUBMODULES | {"autograd", "backend", "base", "kernels", "ops", "protocols", "size"}
 _begun = False

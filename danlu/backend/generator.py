@@ -119,6 +119,16 @@ class Generator:
         bits = self._bits
         return bits.lock, bits.ctypes.state_address
 
+    def position(self) -> tuple:
+        """Where the stream stands, to be compared: unlike `state_bytes`, no trace records a look at
+        it."""
+        if self._bits is None:
+            return self._seed, None, None
+        from ctypes import string_at  # as the line below does
+
+        words = string_at(self._bits.ctypes.state_address, 4 * (_WORDS + 1))
+        return self._seed, words, self.cached_normal
+
     def state_bytes(self) -> np.ndarray:
         """The whole state as a uint8 array of 5056 elements, laid out as PyTorch lays it out."""
         if self._bits is None:

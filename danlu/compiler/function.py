@@ -25,6 +25,7 @@ __all__ = ["CompileWarning", "Compiled", "Refusal", "is_compiling", "living", "t
 SIZES = 2  # sizes of the arguments of one function that have machine code of their own
 NOTE_AFTER = 8  # traces of one function
 MOST_TRACES = 64
+MOST_ONCE = 4096  # kinds of calls that are remembered without a trace
 # traces of calls that look alike, but for state that changes from call to call
 MOST_ALIKE = 8
 ATTEMPTS = 4
@@ -86,6 +87,7 @@ class Compiled:
         self._refused: dict[Any, int] = {}
         # what calls have in common -> their traces, and the compiled calls when the last was made
         self._alike: dict[Any, tuple[int, int]] = {}
+        self._once: set = set()  # kinds of calls that have come once, after `NOTE_AFTER` traces
         self._noted = False
         self.programs: list[Program] = []
         self.traces = self.compiled_calls = self.eager_calls = 0
@@ -127,6 +129,7 @@ class Compiled:
             self._runs, self.programs = (), []
             self._refused.clear()
             self._alike.clear()
+            self._once.clear()
 
     def explain(self) -> str:
         """The programs as text, and why calls ran eagerly."""
@@ -150,12 +153,26 @@ class Compiled:
             key = _signature(args, kwargs)
             if key is None or self._refused.get(key, 0) >= ATTEMPTS:
                 return self._eager(args, kwargs)
+            if self.traces > NOTE_AFTER and self._is_first(key):
+                return self._eager(args, kwargs)
+            program = None
             try:
                 program = self._traced(key, args, kwargs)
             except Refusal as refusal:
                 self._refuse(key, refusal)
+            if program is None:  # errors of the call are to have no context of ours
                 return self._eager(args, kwargs)
             return self._first_run(program, key, args, kwargs)
+
+    def _is_first(self, key) -> bool:
+        """Whether no call of the kind has come before: of many kinds, most may not come again, as
+        where a text grows by a word a call."""
+        if key in self._alike or key in self._once:
+            return False
+        if len(self._once) >= MOST_ONCE:
+            self._once.clear()
+        self._once.add(key)
+        return True
 
     def _give_up(self, args, kwargs, error) -> None:
         """Run calls of this kind eagerly from now on."""
@@ -196,7 +213,7 @@ class Compiled:
             self._noted = True
             self._warn(
                 f"{self._name} was traced {self.traces} times, for as many shapes or states of "
-                "what it reads; each new one costs a trace"
+                "what it reads; new ones are traced when they come again from now on"
             )
         return returned
 

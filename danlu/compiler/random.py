@@ -8,7 +8,6 @@ whole is recorded.
 
 from __future__ import annotations
 
-import ctypes
 import pickle
 import random as standard_library
 from collections.abc import Iterator
@@ -38,7 +37,6 @@ from danlu.tensor import check_writable
 __all__ = ["Stream", "generators_of", "random_on_traced"]
 
 _INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
-_STATE_WORDS = 625  # of 32 bits: the Mersenne Twister's 624, and how many of them were drawn
 
 
 class Stream:
@@ -60,7 +58,7 @@ class Stream:
         """Whether something was drawn since the trace began that is not in the graph, also by
         `random` or `numpy.random`."""
         return self._elsewhere != _other_streams() or any(
-            _position(generator) != before for generator, before in self._before.values()
+            generator.position() != before for generator, before in self._before.values()
         )
 
     def record(self, function, shape, dtype, *args) -> Traced | np.ndarray:
@@ -78,15 +76,7 @@ class Stream:
 
     def _watch(self, generator) -> None:
         if id(generator) not in self._before:
-            self._before[id(generator)] = generator, _position(generator)
-
-
-def _position(generator: Generator) -> tuple:
-    """Where a generator's stream stands, without moving it."""
-    if generator._bits is None:
-        return generator._seed, None, None
-    words = ctypes.string_at(generator._bits.ctypes.state_address, 4 * _STATE_WORDS)
-    return generator._seed, words, generator.cached_normal
+            self._before[id(generator)] = generator, generator.position()
 
 
 def _other_streams() -> tuple:

@@ -63,7 +63,8 @@ def _walk(value, path, found, checks, names) -> None:
 def build(value, leaf) -> str:
     """The expression that makes a value of this structure, `leaf(value)` those of its leaves.
 
-    `leaf` is also asked for the types of named tuples, and for containers of other types.
+    `leaf` is also asked for the types of named tuples and dataclasses, and for containers of other
+    types.
     """
     kind = type(value)
     if kind is tuple or _is_named_tuple(value):
@@ -75,4 +76,24 @@ def build(value, leaf) -> str:
         return f"[{', '.join(build(each, leaf) for each in value)}]"
     if kind is dict:
         return f"{{{', '.join(f'{key!r}: {build(each, leaf)}' for key, each in value.items())}}}"
+    if _is_plain_dataclass(value):
+        parts = [
+            f"{name}={build(getattr(value, name), leaf)}" for name in kind.__dataclass_fields__
+        ]
+        return f"{leaf(kind)}({', '.join(parts)})"
     return leaf(value)
+
+
+def _is_plain_dataclass(value) -> bool:
+    """Whether a value is what the constructor that `dataclass` has written makes of its fields."""
+    kind = type(value)
+    fields = getattr(kind, "__dataclass_fields__", None)
+    return (
+        fields is not None
+        and all(field.init for field in fields.values())
+        and not hasattr(kind, "__post_init__")
+        and kind.__new__ is object.__new__
+        and getattr(getattr(kind.__init__, "__code__", None), "co_filename", "") == "<string>"
+        and (kind.__setattr__ is object.__setattr__ or kind.__dataclass_params__.frozen)
+        and {*getattr(value, "__dict__", fields)} == {*fields}
+    )

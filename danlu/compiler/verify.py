@@ -63,12 +63,15 @@ def compare(program: Program, eager, args, kwargs):
     if arguments is MISS:
         raise Differs("state that is not what it was", eager())
     before = {number: _sample(arguments[number]) for number in program.written}
+    failed = ""
     try:
         run = _tried(program, arguments)
     except Exception as error:
-        # what is wrong with the arguments themselves is said by eager code
-        raise Differs(f"{type(error).__name__}: {error}", eager()) from error
+        failed = f"{type(error).__name__}: {error}"
+    # what is wrong with the arguments themselves is said by eager code
     returned = eager()
+    if failed:
+        raise Differs(failed, returned)
     slopes = _slopes(program, returned, run)
     try:
         _agrees(program, arguments, before, run, returned, slopes, _NO_NOISE)

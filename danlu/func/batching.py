@@ -52,13 +52,14 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
         values = leaves(args)
         count = _sample_count(values, dims, in_dims, name)
         results = []
-        random_state = default_generator.state_bytes() if randomness != "different" else None
+        random_state = default_generator.state_bytes() if randomness == "same" else None
+        position = default_generator.position()
         for i in range(count):
             if randomness == "same":
                 default_generator.set_state_bytes(random_state)
             sample = (each if d is None else each.select(d, i) for each, d in zip(values, dims))
             results.append(func(*rebuilt(args, sample), **kwargs))
-            if randomness == "error" and (default_generator.state_bytes() != random_state).any():
+            if randomness == "error" and default_generator.position() != position:
                 raise RuntimeError(
                     "vmap: called random operation while in randomness error mode. Please either "
                     "use the 'same' or 'different' randomness flags on vmap or perform the "

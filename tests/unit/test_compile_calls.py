@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import pytest
 
 import danlu as torch
 from danlu import nn
+from danlu.compiler import CompileWarning
 from tests.unit.compiling import differences, recorded
 
 pytest.importorskip("llvmlite")
@@ -56,6 +58,22 @@ def test_one_note_after_eight_signatures():
     found, told = recorded(compiled, *[(torch.ones(n),) for n in sizes])
     assert [float(each) for each in found] == [2.0 * n for n in sizes]
     assert len(told) == 1
+
+
+def test_many_shapes_that_come_once_cost_no_trace():
+    compiled = torch.compile(lambda x: (x * 2).sum())
+    sizes = range(1, 41)
+    found, told = recorded(compiled, *[(torch.ones(size),) for size in sizes])
+    assert [float(each) for each in found] == [2.0 * size for size in sizes]
+    assert len(told) == 1
+    assert "traced 9 times" in str(told[0])
+    assert torch.compiler.stats(compiled).traces == 9
+    for _ in range(2):  # traced when it comes for the second time
+        compiled(torch.ones(40))
+    assert (
+        torch.compiler.stats(compiled).traces,
+        torch.compiler.stats(compiled).compiled_calls,
+    ) == (10, 1)
 
 
 def test_the_last_small_batch():
@@ -271,8 +289,9 @@ def test_errors_are_those_of_the_function():
         assert torch.allclose(compiled(torch.tensor([0, 3])), table(torch.tensor([0, 3])).sum())
     assert torch.compiler.stats(compiled).compiled_calls == 2
     for bad in (4, -1):
-        with pytest.raises(IndexError):
+        with pytest.raises(IndexError) as caught:
             compiled(torch.tensor([0, bad]))
+        assert caught.value.__context__ is None
     assert torch.allclose(compiled(torch.tensor([1, 2])), table(torch.tensor([1, 2])).sum())
 
 
@@ -383,3 +402,72 @@ def test_a_compiled_method():
     for _ in range(3):
         assert first.step(torch.ones(2)).tolist() == [2.0, 2.0]
         assert second.step(torch.ones(2)).tolist() == [3.0, 3.0]
+
+
+# ---------------------------------------------------------------------- results
+@dataclasses.dataclass
+class Output:
+    loss: torch.Tensor
+    scores: list
+    name: str = "of all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    value: torch.Tensor
+
+
+@dataclasses.dataclass
+class Counted:
+    value: torch.Tensor
+    made = 0
+
+    def __post_init__(self):
+        Counted.made += 1
+
+
+@dataclasses.dataclass
+class OwnConstructor:
+    value: torch.Tensor
+
+    def __init__(self, value):
+        self.value = value * 2
+
+
+def test_dataclasses_are_returned():
+    layer = nn.Linear(3, 2)
+    compiled = torch.compile(lambda x: (Output(layer(x).sum(), [x * 2]), Frozen(x + 1)))
+    for scale in (1.0, 2.0, 3.0):
+        x = torch.full((2, 3), scale)
+        output, frozen = compiled(x)
+        assert type(output) is Output and type(frozen) is Frozen
+        assert torch.allclose(output.loss, layer(x).sum())
+        assert torch.equal(output.scores[0], x * 2) and torch.equal(frozen.value, x + 1)
+        assert output.name == "of all" and output.loss.requires_grad
+    assert torch.compiler.stats(compiled).compiled_calls == 2
+
+
+@pytest.mark.parametrize("kind", [Counted, OwnConstructor])
+def test_dataclasses_with_code_of_their_own_stay_eager(kind):
+    compiled = torch.compile(lambda x: kind(x * 2))
+    with pytest.warns(CompileWarning):
+        found = [compiled(torch.ones(2)).value.tolist() for _ in range(3)]
+    assert found == [kind(torch.ones(2) * 2).value.tolist()] * 3
+    assert not torch.compiler.stats(compiled).compiled_calls
+
+
+def test_vectorized_functions_are_compiled():
+    def loss(weight, row):
+        return (weight * row).sin().sum()
+
+    def rows(weight, x):
+        return torch.func.vmap(torch.func.grad(loss), (None, 0))(weight, x)
+
+    compiled, weight = torch.compile(rows), torch.tensor([1.0, -2.0])
+    for _ in range(3):
+        x = torch.randn(4, 2)
+        assert torch.allclose(compiled(weight, x), rows(weight, x), atol=1e-6)
+    assert torch.compiler.stats(compiled).compiled_calls == 2
+    drawing = torch.compile(lambda x: torch.vmap(lambda row: row + torch.rand(()))(x))
+    with pytest.raises(RuntimeError, match="randomness error mode"):
+        drawing(torch.ones(3))
