@@ -197,6 +197,20 @@ def test_empty_draws_take_nothing_from_the_stream():
 
 
 # ---------------------------------------------------------------- the generator
+def test_positions_tell_what_was_drawn():
+    stream, fresh = seven(), Generator()
+    start = stream.position()
+    assert stream.position() == start == seven().position()
+    assert fresh.position() == Generator().position() != start
+    seen = [start]
+    for draw, size in ((draws.uniform, 1), (draws.normal, 1), (draws.normal, 1)):
+        draw(stream, (size,), TYPES["float32"])
+        seen.append(stream.position())
+    assert len(set(seen)) == 4
+    stream.manual_seed(7)
+    assert stream.position() == start
+
+
 def test_state_has_pytorchs_bytes():
     stream = seven()
     assert digest(stream.state_bytes()) == "daf9268b18e87b02"
