@@ -24,6 +24,8 @@ _ONES = frozenset("?bBhHiIlLqQfd")
 
 # Nanoseconds that NumPy takes for a number; a uniform one takes 6, and is asked for twice.
 _COST = {"uniform": 3, "normal": 60, "ones": 12, "dropout": 15, "integers": 9, "permutation": 50}
+# and for a call that draws normal ones, which makes a hundred calls of NumPy's
+_NORMAL_CALL = 130_000
 # What loading a kernel costs, in nanoseconds, with llvmlite and with LLVM loaded already.
 _COLD, _WARM = 80_000_000, 8_000_000
 _spent = dict.fromkeys(_COST, 0)
@@ -58,7 +60,7 @@ def _code(kind: str, n: int):
     time on the kind as loading takes, then from one number on."""
     code = _loaded.get(kind)
     if code is None:
-        _spent[kind] += n * _COST[kind]
+        _spent[kind] += n * _COST[kind] + (_NORMAL_CALL if kind == "normal" else 0)
         if not road.worth(_spent[kind], _WARM if road.ready() else _COLD) or not _sound():
             return None
         from danlu.kernels.generated import random

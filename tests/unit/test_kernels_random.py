@@ -260,7 +260,8 @@ def test_random_tensors_take_the_road():
 def test_code_is_loaded_once_numpy_has_spent_as_much(monkeypatch):
     monkeypatch.setattr(machine, "_loaded", {})
     monkeypatch.setattr(machine, "_spent", dict.fromkeys(machine._COST, 0))
-    stream, few = Generator(), machine._WARM // machine._COST["normal"] // 2
+    stream = Generator()
+    few = (machine._WARM // 2 - machine._NORMAL_CALL - 1) // machine._COST["normal"]
     with road.forced("auto"):
         first = [machine.normal(stream, few, FLOAT32, 0.0, 1.0) is None for _ in range(4)]
         assert first == [True, True, False, False]
@@ -268,6 +269,16 @@ def test_code_is_loaded_once_numpy_has_spent_as_much(monkeypatch):
         assert machine.uniform(stream, 16, FLOAT32) is None
     with road.forced("numpy"):
         assert machine.normal(stream, 10**8, FLOAT32, 0.0, 1.0) is None
+
+
+def test_many_small_draws_load_the_code_too(monkeypatch):
+    monkeypatch.setattr(machine, "_loaded", {})
+    monkeypatch.setattr(machine, "_spent", dict.fromkeys(machine._COST, 0))
+    stream, calls = Generator(), machine._COLD // machine._NORMAL_CALL
+    with road.forced("auto"):
+        found = [machine.normal(stream, 16, FLOAT32, 0.0, 1.0) for _ in range(calls + 1)]
+    assert found[0] is None
+    assert found[-1] is not None
 
 
 def test_an_unknown_layout_of_the_state_is_left_to_numpy(monkeypatch):
