@@ -77,10 +77,10 @@ def build(value, leaf) -> str:
     if kind is dict:
         return f"{{{', '.join(f'{key!r}: {build(each, leaf)}' for key, each in value.items())}}}"
     if _is_plain_dataclass(value):
-        parts = [
+        given = [
             f"{name}={build(getattr(value, name), leaf)}" for name in kind.__dataclass_fields__
         ]
-        return f"{leaf(kind)}({', '.join(parts)})"
+        return f"{leaf(kind)}({', '.join(given)})"
     return leaf(value)
 
 

@@ -16,7 +16,7 @@ from danlu.kernels.runtime import road
 __all__ = ["before_backward", "bodies", "replace", "restore"]
 
 # Where the operators below are defined: they must exist before their bodies are replaced.
-_MODULES = ("activation", "binary", "linear", "loss", "matmul", "pointwise")
+_MODULES = ("activation", "binary", "linear", "loss", "matmul", "pointwise", "reduction")
 # Operator, by its name in the registry -> array function.
 _LAYERS = {
     "nn.functional.linear": "affine",
@@ -27,17 +27,27 @@ _LAYERS = {
     "relu_gradient": "relu_gradient",
     "nn.functional.binary_cross_entropy_with_logits": "logits_loss",
     "nn.functional.mse_loss": "squares_loss",
+    "sum": "total",
+    "mean": "average",
 }
 _ELEMENTWISE = {
     "plain_add": "add", "plain_sub": "subtract", "mul": "multiply", "true_divide": "divide",
     "exp": "exp", "log": "log", "tanh": "tanh", "sigmoid": "sigmoid", "sqrt": "sqrt",
     "square": "square", "neg": "negative", "abs": "absolute",
 }  # fmt: skip
-# (module, name in it) -> array function: parts of derivatives.
+# (module, name in it) -> array function: parts of operators and of derivatives.
 _FUNCTIONS = {
     ("danlu.ops.linear", "gradients"): "affine_gradients",
     ("danlu.ops.loss", "logits_slope"): "logits_slope",
     ("danlu.ops.loss", "squares_slope"): "squares_slope",
+    **{
+        (f"danlu.kernels.fused.{module}", name): name
+        for module, names in {
+            "softmax": "softmax softmax_backward log_softmax log_softmax_backward",
+            "cross_entropy": "cross_entropy cross_entropy_backward",
+        }.items()
+        for name in names.split()
+    },
 }
 
 _tried = False

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("llvmlite")
 
 import danlu
+from danlu.kernels.fused import cross_entropy, softmax
 from danlu.kernels.generated import small
 from danlu.kernels.runtime import road
 from danlu.nn import functional as F
@@ -248,3 +249,112 @@ class TestReplacing:
         quick.restore()
         with road.forced("numpy"):
             assert quick.replace() is False
+
+
+# ---------------------------------------------------------------------- rows
+ROWS = ("softmax log_softmax softmax_backward log_softmax_backward cross_entropy "
+        "cross_entropy_backward total average").split()  # fmt: skip
+quick.restore()  # another file's backward pass may have put ours there
+BODIES = {**vars(softmax), **vars(cross_entropy)}
+
+
+@pytest.fixture(scope="module")
+def rows_functions():
+    return small.load({name: (name, refuse) for name in ROWS})
+
+
+@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize("shape", [(100, 8), (1, 1), (7, 13), (3, 17), (2, 3, 5), (9,), (4, 1)])
+class TestRows:
+    @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+    def test_softmax(self, rows_functions, name, shape, end):
+        x, g = 4 * normal(*shape, end=end), normal(*shape, seed=1, end=end)
+        expected = BODIES[name].__wrapped__(x.astype(float), -1)
+        out = rows_functions[name](x, -1)
+        close(out, expected.astype(np.float32))
+        back = BODIES[f"{name}_backward"].__wrapped__(g.astype(float), out.astype(float), -1)
+        close(rows_functions[f"{name}_backward"](g, out, -1), back.astype(np.float32))
+        if len(shape) == 2:
+            np.testing.assert_array_equal(rows_functions[name](x, 1), out)
+
+    def test_cross_entropy(self, rows_functions, shape, end):
+        if len(shape) != 2:
+            x = normal(*shape, end=end)
+            assert rows_functions["cross_entropy"](x, np.zeros(1, np.int64)) is REFUSED
+            return
+        x = 4 * normal(*shape, end=end)
+        classes = np.random.default_rng(2).integers(-shape[1], 2 * shape[1], shape[0])
+        found = rows_functions["cross_entropy"](x, classes)
+        expected = BODIES["cross_entropy"].__wrapped__(x.astype(float), classes)
+        for got, right in zip(found, expected, strict=True):
+            close(got, right.astype(np.float32))
+        share = np.array(0.3, np.float32)
+        slope = BODIES["cross_entropy_backward"].__wrapped__(
+            x.astype(float), classes, *(each.astype(float) for each in expected[1:]), share
+        )
+        got = rows_functions["cross_entropy_backward"](x, classes, *found[1:], share)
+        close(got, slope.astype(np.float32))
+        each = np.full(shape[0], 0.3, np.float32)
+        again = rows_functions["cross_entropy_backward"](x, classes, *found[1:], each)
+        assert again is REFUSED
+
+    def test_sums(self, rows_functions, shape, end):
+        x = normal(*shape, end=end)
+        close(rows_functions["total"](x, None, False, None), np.float32(x.sum(dtype=float)))
+        close(rows_functions["average"](x, None, False, None), np.float32(x.mean(dtype=float)))
+        assert rows_functions["total"](x, 0, False, None) is REFUSED
+        assert rows_functions["total"](x, None, True, None) is REFUSED
+
+
+def test_special_values_in_rows(rows_functions):
+    inf, nan = np.inf, np.nan
+    x = np.array(
+        [[1, -inf, 2], [nan, 0, 1], [inf, 0, 1], [-inf] * 3, [200, 0, -200], [0, -0.0, 0]],
+        np.float32,
+    )
+    with np.errstate(all="ignore"):
+        for name in ("softmax", "log_softmax"):
+            expected = BODIES[name].__wrapped__(x, -1)
+            np.testing.assert_allclose(rows_functions[name](x, -1), expected, rtol=1e-6)
+        losses, *_ = BODIES["cross_entropy"].__wrapped__(x, np.zeros(6, np.int64))
+    found, *_ = rows_functions["cross_entropy"](x, np.zeros(6, np.int64))
+    np.testing.assert_allclose(found, losses, rtol=1e-6)
+
+
+def test_other_rows_are_refused(rows_functions):
+    x, classes = normal(4, 3), np.zeros(4, np.int64)
+    for wrong in (x.astype(float), x.T, np.ones((4, 0), np.float32), normal(200, 100), 1.0):
+        assert rows_functions["softmax"](wrong, -1) is REFUSED
+        assert rows_functions["cross_entropy"](wrong, classes) is REFUSED
+    for axis in (0, 2, None, -2, True):
+        assert rows_functions["softmax"](x, axis) is REFUSED
+    assert rows_functions["softmax"](normal(2, 3, 4), 1) is REFUSED
+    for wrong in (classes[:3], classes.astype(np.int32), classes[:, None], [0] * 4):
+        assert rows_functions["cross_entropy"](x, wrong) is REFUSED
+    assert rows_functions["total"](np.ones(5000, np.float32), None, False, None) is REFUSED
+
+
+def test_classifiers_train_the_same(replaced):
+    def run():
+        danlu.manual_seed(0)
+        network = danlu.nn.Linear(5, 3)
+        optimizer = danlu.optim.SGD(network.parameters(), lr=0.1)
+        x, y = danlu.randn(20, 5), danlu.randint(0, 3, (20,))
+        y[3] = -100  # left out
+        weights = danlu.tensor([1.0, 2.0, 0.5])
+        losses = []
+        for _ in range(20):
+            scores = network(x)
+            loss = F.cross_entropy(scores, y) + F.cross_entropy(scores, y, weight=weights)
+            loss = (
+                loss + F.nll_loss(F.log_softmax(scores, 1), y) + scores.softmax(1).max(1)[0].mean()
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return np.array(losses)
+
+    with_quick = run()
+    quick.restore()
+    np.testing.assert_allclose(with_quick, run(), rtol=1e-5)

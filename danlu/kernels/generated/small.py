@@ -10,6 +10,7 @@ from danlu.kernels.codegen import target as targets
 from danlu.kernels.codegen import vector_math
 from danlu.kernels.codegen.function import Function, Value
 from danlu.kernels.codegen.types import FLOAT
+from danlu.kernels.generated import small_rows
 from danlu.kernels.generated.rows import round_up
 from danlu.kernels.runtime import objects
 from danlu.kernels.runtime.objects import ArrayFunction
@@ -23,7 +24,7 @@ _PRODUCTS = 1 << 17
 # Floats of the transposed weights, on the stack.
 _WEIGHTS = 4096
 # Elements of an elementwise function up to which a second thread gains nothing.
-_ELEMENTS = 1 << 14
+_ELEMENTS = small_rows.ELEMENTS
 _ROWS = 4  # of a block of accumulators
 
 
@@ -46,6 +47,7 @@ def modules() -> dict[str, dict[str, Callable[..., Function]]]:
         "arithmetic": binary,
         "roots and signs": {name: unary[name] for name in UNARY if name not in smooth},
         "functions": {name: unary[name] for name in smooth},
+        **small_rows.modules(),
     }  # fmt: skip
 
 

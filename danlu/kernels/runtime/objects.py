@@ -25,8 +25,10 @@ __all__ = ["ArrayFunction", "agree", "load", "provide"]
 _DATA, _NDIM, _DIMENSIONS, _STRIDES, _DTYPE, _FLAGS = 16, 24, 32, 40, 56, 64
 _ORDERED = 0x0101  # C_CONTIGUOUS | ALIGNED
 _FLOAT32 = 11  # NumPy's number of the type
-# Texts that functions compare their arguments with, as interned objects.
+# What functions compare their arguments with: interned texts, and objects of which there is one.
 _TEXTS = ("mean",)
+_CONSTANTS = {"minus_one": -1, "one": 1, "true": True, "false": False}
+_DTYPES = {"float32": np.dtype(np.float32), "int64": np.dtype(np.int64)}
 _PYARRAY_NEW = 93  # place of PyArray_New in NumPy's table of functions
 
 
@@ -74,6 +76,18 @@ class ArrayFunction:
         expected = self._symbol(f"danlu_text_{text}")
         self._require(self.f.compare("eq", self.object(number), expected))
 
+    def last_axis_expected(self, number: int, of: int) -> None:
+        """Refuse anything but the number of the last axis of an array: -1, or 1 of two axes."""
+        f, given = self.f, self.object(number)
+        last = f.compare("eq", given, self._symbol("danlu_minus_one"))
+        one = f.compare("eq", given, self._symbol("danlu_one"))
+        two = f.compare("eq", self._field(self.object(of), _NDIM, I32), 2)
+        self._require(last | (one & two))
+
+    def false_expected(self, number: int) -> None:
+        """Refuse anything but False."""
+        self._require(self.f.compare("eq", self.object(number), self._symbol("danlu_false")))
+
     def is_float(self, number: int) -> Value:
         """Whether an argument is a Python float."""
         kind = self._field(self.object(number), 8, PTR)
@@ -87,16 +101,18 @@ class ArrayFunction:
         """Whether an argument is True."""
         return self.f.compare("eq", self.object(number), self._symbol("danlu_true"))
 
-    def array(self, number: int, ndim: int | None) -> tuple[Value, list[Value]]:
-        """The data and the sizes of a C-ordered float32 array of `ndim` axes; of any number of
-        axes (None), the data alone."""
+    def array(
+        self, number: int, ndim: int | None, dtype: str = "float32"
+    ) -> tuple[Value, list[Value]]:
+        """The data and the sizes of a C-ordered array of `ndim` axes; of any number of axes (None),
+        the data alone."""
         f = self.f
         thing = self.object(number)
         kind = f.compare("eq", self._field(thing, 8, PTR), self._symbol("danlu_ndarray_type"))
         self._require(kind)
-        dtype = f.compare("eq", self._field(thing, _DTYPE, PTR), self._symbol("danlu_float32"))
+        known = self._symbol(f"danlu_{dtype}")
         ordered = f.compare("eq", self._field(thing, _FLAGS, I32) & _ORDERED, _ORDERED)
-        fits = dtype & ordered
+        fits = f.compare("eq", self._field(thing, _DTYPE, PTR), known) & ordered
         if ndim is not None:
             fits = fits & f.compare("eq", self._field(thing, _NDIM, I32), ndim)
         self._require(fits)
@@ -104,6 +120,17 @@ class ArrayFunction:
         return self._field(thing, _DATA, PTR), [
             f.load(sizes, I64, axis) for axis in range(ndim or 0)
         ]
+
+    def last(self, number: int) -> Value:
+        """The length of the last axis of an array that `array` has accepted, 1 of no axes."""
+        f = self.f
+        thing = self.object(number)
+        ndim = f.convert(self._field(thing, _NDIM, I32), I64)
+        sizes = self._field(thing, _DIMENSIONS, PTR)
+        return f.either(
+            f.compare("eq", ndim, 0), lambda: [f.value(1, I64)],
+            lambda: [f.load(sizes, I64, ndim - 1)],
+        )[0]  # fmt: skip
 
     def size(self, number: int) -> Value:
         """The number of elements of an array that `array` has accepted."""
@@ -183,8 +210,9 @@ class ArrayFunction:
 
 def text(*functions: Function) -> str:
     """The module of such functions."""
-    symbols = ["danlu_ndarray_type", "danlu_float_type", "danlu_float32", "danlu_none",
-               "danlu_true", *(f"danlu_text_{word}" for word in _TEXTS)]  # fmt: skip
+    symbols = ["danlu_ndarray_type", "danlu_float_type", "danlu_none",
+               *(f"danlu_text_{word}" for word in _TEXTS),
+               *(f"danlu_{name}" for name in (*_CONSTANTS, *_DTYPES))]  # fmt: skip
     return (
         "".join(f"@{name} = external global i8\n" for name in symbols) + Module(*functions).text()
     )
@@ -240,8 +268,10 @@ def provide() -> None:
     _provided = True
     new = ctypes.c_void_p.from_address(_numpy_table() + 8 * _PYARRAY_NEW)
     machine.provide("danlu_array_new", new.value or 0)
-    machine.provide("danlu_float32", id(np.dtype(np.float32)))
-    machine.provide("danlu_true", id(True))
+    for name, dtype in _DTYPES.items():
+        machine.provide(f"danlu_{name}", id(dtype))
+    for name, constant in _CONSTANTS.items():
+        machine.provide(f"danlu_{name}", id(constant))
     for word in _TEXTS:
         machine.provide(f"danlu_text_{word}", id(sys.intern(word)))
     for name in ("PyTuple_New", "PyTuple_SetItem", "PyObject_VectorcallDict", "Py_DecRef"):
