@@ -35,11 +35,11 @@ _APPLIES = frozenset((
 ))  # fmt: skip
 _SETTERS = frozenset(("setattr", "delattr", "__setattr__", "__delattr__"))
 _SHUFFLES = ("SWAP", "COPY", "ROT_", "DUP_")
-# From 3.11 on, the lowest bit of LOAD_GLOBAL's argument tells that the global is called at once.
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
+# From 3.11 on, the lowest bit of LOAD_GLOBAL's argument tells that the global is called at once.
+_TELLS_CALLS = sys.version_info >= (3, 11)
 # From 3.12 on, that of LOAD_ATTR's does; before, a method has an instruction of its own.
 _METHODS_ARE_ATTRIBUTES = sys.version_info >= (3, 12)
-_TELLS_CALLS = sys.version_info >= (3, 11)
 
 
 class Names:
@@ -82,6 +82,9 @@ class Names:
         for instruction in instructions:
             line = lines.get(instruction.offset, line)
             self._note(instruction, line)
+        if not _TELLS_CALLS:
+            for name in _arguments(instructions):
+                self.handed_on.setdefault(name, min(self.loaded[name]))
         for level, one, each in zip(instructions, instructions[1:], instructions[2:]):
             if (one.opname, each.opname) == ("PUSH_EXC_INFO", "POP_TOP"):  # a bare `except:`
                 self.catches = True
@@ -142,6 +145,25 @@ class Names:
         """The likeliest line on which what is known by this name has its contents changed."""
         beside = self.loaded.get(name, set()) if name is not None else set()
         return next((line for line in self.changing if line in beside), None)
+
+
+def _arguments(instructions):
+    """The global variables that are arguments of calls as they are; for bytecode that does not tell
+    them from functions (Python 3.10). Behind a branch, nothing is known of the stack."""
+    variables: dict[int, str] = {}  # depth -> the variable there
+    depth = 0
+    for each in instructions:
+        if each.opcode in _JUMPS or each.is_jump_target:
+            variables.clear()
+        if each.opname in ("CALL_FUNCTION", "CALL_METHOD", "CALL_FUNCTION_KW"):
+            last = depth - (each.opname == "CALL_FUNCTION_KW")  # names of keywords lie on top
+            for place in range(last - each.arg + 1, last + 1):
+                if place in variables:
+                    yield variables[place]
+        depth += dis.stack_effect(each.opcode, each.arg, jump=False)
+        variables = {place: name for place, name in variables.items() if place < depth}
+        if each.opname == "LOAD_GLOBAL":
+            variables[depth] = each.argval
 
 
 def _given_names(instructions):
