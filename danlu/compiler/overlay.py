@@ -196,6 +196,7 @@ def _accessors(name):
     descriptor = _descriptors[name]
     get_plain, put_plain = descriptor.__get__, descriptor.__set__
 
+    # the same question in both, as a function that answers it would be two events to a profiler
     def get(tensor):
         overlay = _here.overlay
         try:
