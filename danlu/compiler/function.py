@@ -292,7 +292,7 @@ def trace(function, args, kwargs, of_any_size: bool = False) -> Program:
     gc.disable()  # a trace makes much and leaves little: a fifth of its time
     try:
         lines, checks, returned, differentiated = session.run(call, contexts)
-        for expression in _guards(observer, session):
+        for expression in observer.guards().expressions(session.names):
             session.guard(expression)
         return assemble(session, returned, lines, checks, differentiated)
     except overlay.NotReady as error:
@@ -310,9 +310,3 @@ def trace(function, args, kwargs, of_any_size: bool = False) -> Program:
     finally:
         if collects:
             gc.enable()
-
-
-def _guards(observer, session) -> list[str]:
-    expressions, names = observer.guards().expressions()
-    session.names.update(names)
-    return expressions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from danlu.compiler.places import Contents, ModuleState, Place
+from danlu.compiler.texts import Scope
 from danlu.nn.modules import _hooks
 from danlu.nn.modules._members import epoch
 
@@ -31,26 +32,21 @@ class Guards:
         self._hooks_on_all = [Contents(table, None, name) for name, table in _HOOKS_ON_ALL.items()]
         self._epoch = [epoch[0]]
 
-    def expressions(self) -> tuple[list[str], dict[str, object]]:
-        """Conditions as texts, with the objects that they name.
+    def expressions(self, names: Scope) -> list[str]:
+        """Conditions as texts. One that raises does not hold: a variable that was deleted.
 
-        One that raises does not hold: a variable that was deleted.
+        Args:
+            names: where to put the objects that they name.
         """
-        names: dict[int, str] = {}
-        objects: dict[str, object] = {}
 
         def name(value) -> str:
-            found = names.get(id(value))
-            if found is None:
-                found = names[id(value)] = f"guard_{len(names)}"
-                objects[found] = value
-            return found
+            return names.of(value, "guard")
 
         texts = [place.expression(name) for place in self.places]
         if self.modules:
             check = name(self.modules_hold)
             texts.append(f"({name(epoch)}[0] is {name(self._epoch)}[0] or {check}())")
-        return texts, objects
+        return texts
 
     def modules_hold(self) -> bool:
         """Whether all modules are as they were; if so, the present epoch is remembered."""

@@ -10,7 +10,7 @@ import numpy as np
 from danlu.autograd.node import FREED, LEAF
 from danlu.compiler.overlay import Outside, Overlay, real
 from danlu.compiler.symbolic import Symbols
-from danlu.compiler.texts import Names
+from danlu.compiler.texts import Scope
 from danlu.kernels.graph.nodes import Graph, Slot, Unsupported
 from danlu.kernels.graph.traced import Traced
 from danlu.tensor import Tensor
@@ -37,7 +37,7 @@ class Session:
     def __init__(self, of_any_size: bool = False):
         self.of_any_size, self.closed = of_any_size, False
         self.graph = Graph()
-        self.names = Names()
+        self.names = Scope()
         self.overlay = Overlay(self.graph, self.names, self._leaf_of, lambda: self.closed)
         self.arguments: list = []
         self.sources: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from danlu.compiler.texts import Names
+from danlu.compiler.texts import Scope
 
 __all__ = ["build", "is_structure", "leaves"]
 
@@ -24,7 +24,7 @@ def _is_named_tuple(value) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
-def leaves(value, path: str, names: Names | None = None) -> tuple[list[tuple[str, Any]], list[str]]:
+def leaves(value, path: str, names: Scope | None = None) -> tuple[list[tuple[str, Any]], list[str]]:
     """The leaves of nested tuples, lists, dicts and dataclasses.
 
     Args:
@@ -36,7 +36,7 @@ def leaves(value, path: str, names: Names | None = None) -> tuple[list[tuple[str
     """
     found: list[tuple[str, Any]] = []
     checks: list[str] = []
-    _walk(value, path, found, checks, Names() if names is None else names)
+    _walk(value, path, found, checks, Scope() if names is None else names)
     return found, checks
 
 

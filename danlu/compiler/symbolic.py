@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from danlu.compiler.texts import Names, define, function_text
+from danlu.compiler.texts import Scope, define, function_text
 from danlu.kernels.graph.nodes import Unsupported
 from danlu.kernels.graph.traced import Traced
 
@@ -241,9 +241,9 @@ class Symbols:
         ([0.75], (0.25,))
     """
 
-    def __init__(self, scalar: Callable[[float, str], Traced], names: Names | None = None):
+    def __init__(self, scalar: Callable[[float, str], Traced], names: Scope | None = None):
         self._scalar = scalar
-        self.names = Names() if names is None else names
+        self.names = Scope() if names is None else names
         self.names["rounded"] = rounded
         self.arguments: dict[Symbol, Traced | None] = {}
         self._made: dict[tuple, Symbol] = {}

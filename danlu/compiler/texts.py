@@ -15,17 +15,17 @@ from typing import Any
 
 from danlu.kernels.runtime import cache
 
-__all__ = ["Names", "define", "function_text"]
+__all__ = ["Scope", "define", "function_text"]
 
 _SHORT = 1000  # characters that are compiled faster than they are looked up
 
 
-class Names(dict):
+class Scope(dict):
     """What a text refers to, by name.
 
     Example:
-        >>> from danlu.compiler.texts import Names
-        >>> names, value = Names(), [1]
+        >>> from danlu.compiler.texts import Scope
+        >>> names, value = Scope(), [1]
         >>> names.of(value, "list"), names.of([2], "list"), names.of(value, "list")
         ('list0', 'list1', 'list0')
     """

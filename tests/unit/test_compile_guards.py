@@ -12,6 +12,7 @@ import danlu as torch
 from danlu import nn
 from danlu.compiler.bytecode import Names
 from danlu.compiler.places import same
+from danlu.compiler.texts import Scope
 from tests.unit.watching import checker, observe
 
 
@@ -49,7 +50,7 @@ def test_few_guards_for_a_common_step():
         return torch.as_tensor(loss)
 
     _, guards = observe(step, torch.ones(3, 2), torch.ones(3, 1))
-    assert len(guards.expressions()[0]) <= 12
+    assert len(guards.expressions(Scope())) <= 12
     check = checker(guards)
     assert check()
     step(torch.ones(3, 2), torch.ones(3, 1))

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from danlu.compiler import texts
-from danlu.compiler.texts import Names, define, function_text
+from danlu.compiler.texts import Scope, define, function_text
 from danlu.kernels.runtime import cache
 
 LONG = function_text("f(x)", [*[f"x = x + {number}" for number in range(200)], "return x"])
@@ -25,7 +25,7 @@ def defined(text):
 
 
 def test_names_are_counted_and_kept():
-    names, first, second = Names(known=1), [], []
+    names, first, second = Scope(known=1), [], []
     assert [names.of(first, "a"), names.of(second, "b"), names.of(first, "a")] == ["a0", "b1", "a0"]
     assert names.of(first, "other") == "other2"  # two meanings of one object
     assert names["a0"] is first and names["b1"] is second and names["known"] == 1

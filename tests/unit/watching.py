@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import danlu as torch
+from danlu.compiler.texts import Scope
 from danlu.compiler.watch import Observer
 
 
@@ -13,7 +14,8 @@ def observe(function, *args, **kwargs):
 
 
 def checker(guards):
-    texts, names = guards.expressions()
+    names = Scope()
+    texts = guards.expressions(names)
     code = compile(" and ".join(texts) or "True", "<guards>", "eval")
 
     def check():
