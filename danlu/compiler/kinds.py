@@ -27,7 +27,6 @@ _WEAK = (
 # what may differ from call to call without anything being written
 RESTLESS_MODULES = frozenset(("decimal", "_decimal"))
 ENVIRONMENTS = tuple({type(os.environ), type(getattr(os, "environb", os.environ))})
-_SETTERS = frozenset(("setattr", "delattr", "__setattr__", "__delattr__"))
 
 
 class Refused(Exception):

@@ -8,10 +8,9 @@ layers until then: 9 MiB per layer of a GPT of 4 MiB activations.
 from __future__ import annotations
 
 from collections import defaultdict
-from math import prod
 
 from danlu.kernels.graph.fuse import Nest
-from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node
+from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node, nbytes
 from danlu.kernels.graph.storage import base_of
 
 __all__ = ["hastened"]
@@ -74,7 +73,7 @@ class _Hastening:
         early = [
             each for each in streams
             if each.kinds and self._first(each) < self._first(nest)
-            and sum(map(_bytes, _read(each))) >= _LARGE
+            and sum(map(nbytes, _read(each))) >= _LARGE
         ]  # fmt: skip
         rest = [each for each in streams if each not in early]
         if not early or not all(each.kinds for each in rest):
@@ -98,10 +97,10 @@ class _Hastening:
                          default=-1)  # fmt: skip
             sooner = own - max(others, first)
             if base not in self.kept and sooner > 0:
-                less += _bytes(base) * sooner
-                large += _bytes(base)
+                less += nbytes(base) * sooner
+                large += nbytes(base)
         made = step.members if isinstance(step, Nest) else (step,)
-        more = sum(_bytes(node) for node in made
+        more = sum(nbytes(node) for node in made
                    if node in self.kept or (self.maker[node] is step and node in self.readers))  # fmt: skip
         return first if large >= _LARGE and less > more * (own - first) else own
 
@@ -144,7 +143,3 @@ def _part(nest, nodes) -> Nest:
     part.kinds = {node: kind for node, kind in nest.kinds.items() if node in part.members}
     part.inner = {node: row for node, row in nest.inner.items() if node in part.members}
     return part
-
-
-def _bytes(node) -> int:
-    return prod(node.shape) * node.dtype.itemsize

@@ -22,13 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, lru_cache
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 __all__ = [
     "ELSEWHERE", "SOURCES", "VIEWS", "Graph", "Leaf", "Node", "ShapeByValue", "Slot", "Unsupported",
-    "View", "dense", "dtype_name", "is_elementwise", "number_of", "overlap", "window",
+    "View", "dense", "dtype_name", "is_elementwise", "nbytes", "number_of", "overlap", "window",
 ]  # fmt: skip
 
 SOURCES = frozenset(("leaf", "scalar", "constant", "iota"))
@@ -120,6 +121,11 @@ def _dense(shape) -> tuple[int, ...]:
         strides.append(step)
         step *= size
     return tuple(reversed(strides))
+
+
+def nbytes(node: Node) -> int:
+    """The memory that a value takes as an array."""
+    return prod(node.shape) * node.dtype.itemsize
 
 
 def is_elementwise(node: Node) -> bool:

@@ -79,10 +79,6 @@ class Plan:
         self.may_give_up = False
         self.dtypes = {node.dtype for node in graph.nodes}
 
-    def forget_graph(self) -> None:
-        """Keep what a launch needs, and no more."""
-        self.graph, self.steps, self.laid, self.kernels = Graph(), [], {}, {}
-
     @contextmanager
     def poisoned(self) -> Iterator[None]:
         """New arrays hold NaN (all bits set): a launch that reads what it has not written shows

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import accumulate
-from math import prod
 
 from danlu.kernels.graph.fuse import REPEATED, Nest, cost
-from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node, is_elementwise
+from danlu.kernels.graph.nodes import SOURCES, VIEWS, Graph, Node, is_elementwise, nbytes
 from danlu.kernels.graph.storage import base_of
 
 __all__ = ["Renewal", "delayed", "postpone", "renewed"]
@@ -79,10 +78,10 @@ class _Postponing:
         inside, operands = found
         end = max(self.users[node])
         longer = sum(
-            _bytes(each) * max(0, end - self.last.get(each, home))
+            nbytes(each) * max(0, end - self.last.get(each, home))
             for each in operands if each not in self.kept and each.op != "leaf"
         )  # fmt: skip
-        if longer > _bytes(node) * (end - home):
+        if longer > nbytes(node) * (end - home):
             return
         for number in self.users.pop(node):
             user = self.steps[number]
@@ -145,14 +144,14 @@ def renewed(graph: Graph, steps: list[Nest | Node], wanted: list[Node]) -> list[
         place = held.bytes.index(most) if most else 0
         found = next(
             ((node, number, members)
-             for node, number in held.idle(place) if _bytes(node) <= budget
+             for node, number in held.idle(place) if nbytes(node) <= budget
              and (members := held.members_of(node, number)) is not None), None,
         )  # fmt: skip
         if found is None:
             return steps
         node, number, members = found
         steps.insert(number, Renewal(node, members))
-        budget -= _bytes(node)
+        budget -= nbytes(node)
 
 
 class _Held(_Postponing):
@@ -177,8 +176,8 @@ class _Held(_Postponing):
             if node.op in VIEWS or not (self.read[node] or node in self.kept):
                 continue
             for first, last in self._lives(node, number):
-                changes[first] += _bytes(node)
-                changes[last + 1] -= _bytes(node)
+                changes[first] += nbytes(node)
+                changes[last + 1] -= nbytes(node)
         self.bytes = list(accumulate(changes[:-1]))
 
     def _lives(self, node, number):
@@ -197,7 +196,7 @@ class _Held(_Postponing):
         found = []
         least = max(_LARGE, self.bytes[place] // _MOST_PARTS)
         for node, number in self.made.items():
-            if _bytes(node) < least or node in self.kept or node in self.renewed:
+            if nbytes(node) < least or node in self.kept or node in self.renewed:
                 continue
             before = [each for each in self.read[node] if each < place]
             after = [each for each in self.read[node] if each > place]
@@ -261,7 +260,3 @@ def _operands(step):
     if isinstance(step, Node):
         return [base_of(arg) for arg in step.args]
     return [base_of(arg) for node in step.members for arg in node.args if arg not in step.members]
-
-
-def _bytes(node) -> int:
-    return prod(node.shape) * node.dtype.itemsize
